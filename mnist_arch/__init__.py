@@ -1,0 +1,1 @@
+"""Small convolutional networks for MNIST: designs, rules, data and training."""

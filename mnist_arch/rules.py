@@ -1,0 +1,124 @@
+"""The assignment's limits as data, and what it means to break one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mnist_arch.design import Conv, Design
+from mnist_arch.errors import UserError
+from mnist_arch.plan import CLASSES, Plan, PlanError, PlannedLayer, plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One broken limit: what it bounds, the value counted, the largest value allowed.
+
+    `message` says so in a sentence that names the layer where there is one.
+    """
+
+    limit: str
+    counted: int
+    allowed: int
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Rejected(UserError):
+    """A design that the rules refuse; `rejections` names every broken limit."""
+
+    def __init__(self, rejections: tuple[Rejection, ...]) -> None:
+        super().__init__("; ".join(str(rejection) for rejection in rejections))
+        self.rejections = rejections
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The limits a design has to keep; `None` means no limit.
+
+    `parameter_limit` and `epoch_limit` are exclusive: a design needs fewer. `target` is the
+    share of validation digits, in [0, 1], that a trained design must read to pass. `strict`
+    also refuses convolutions that compute what a fully connected layer computes.
+    """
+
+    parameter_limit: int | None = 20_000
+    epoch_limit: int | None = 20
+    target: float = 0.994
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name, limit, least in (
+            ("parameter limit", self.parameter_limit, 1),
+            ("epoch limit", self.epoch_limit, 2),
+        ):
+            if limit is not None and limit < least:
+                raise ValueError(f"{name} must be at least {least}, got {limit}")
+        if not 0 < self.target <= 1:
+            raise ValueError(f"target must be above 0 and at most 1, got {self.target}")
+
+    def check(self, design: Design, epochs: int | None = None) -> Plan:
+        """Return the design's plan, or raise `Rejected` with every limit that it breaks.
+
+        `epochs`, where given, is how long the design is to be trained.
+        """
+        rejections = self._epoch_rejections(epochs)
+        try:
+            walked = plan(design)
+        except PlanError as error:
+            raise Rejected((*rejections, Rejection("feature map", 0, 1, str(error)))) from None
+        rejections += self._parameter_rejections(walked) + self._layer_rejections(walked)
+        if rejections:
+            raise Rejected(tuple(rejections))
+        return walked
+
+    def _epoch_rejections(self, epochs: int | None) -> list[Rejection]:
+        if epochs is None or self.epoch_limit is None or epochs < self.epoch_limit:
+            return []
+        message = f"epochs: {epochs:,}, must be fewer than {self.epoch_limit:,}"
+        return [Rejection("epochs", epochs, self.epoch_limit - 1, message)]
+
+    def _parameter_rejections(self, walked: Plan) -> list[Rejection]:
+        counted, limit = walked.parameters, self.parameter_limit
+        if limit is None or counted < limit:
+            return []
+        message = f"parameters: {counted:,}, must be fewer than {limit:,}"
+        return [Rejection("parameters", counted, limit - 1, message)]
+
+    def _layer_rejections(self, walked: Plan) -> list[Rejection]:
+        found = [
+            Rejection(
+                "fully connected layers", 1, 0,
+                f"{layer.label}: fully connected layers are not allowed",
+            )
+            for layer in walked.layers
+            if layer.module == "Linear"
+        ]  # fmt: skip
+        if self.strict:
+            found += [
+                Rejection("fully connected layers in disguise", 1, 0, f"{note} (--strict)")
+                for note in notes(walked)
+            ]
+        outputs = walked.output_shape
+        if outputs != (CLASSES, 1, 1):
+            shape = "x".join(f"{size:,}" for size in outputs)
+            found.append(
+                Rejection(
+                    "logits", outputs[0] * outputs[1] * outputs[2], CLASSES,
+                    f"output: {shape} for each image, must be {CLASSES} logits (10x1x1)",
+                )
+            )  # fmt: skip
+        return found
+
+
+def notes(walked: Plan) -> list[str]:
+    """Sentences about convolutions that equal a fully connected layer; the assignment allows them."""
+    return [_disguise(layer) for layer in walked.layers if layer.covers_its_map]
+
+
+def _disguise(layer: PlannedLayer) -> str:
+    side = layer.input_shape[1]
+    assert isinstance(layer.spec, Conv)
+    return (
+        f"{layer.label}: on its {side}x{side} map it computes what a fully connected layer computes"
+    )
