@@ -1,0 +1,162 @@
+"""Digits: MNIST as tensors, its checksums, its split.
+
+The program ships MNIST; the files are read from the package, or from a folder in torchvision's
+layout, and their content is checked against the published MD5 sums before anything uses it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mnist_arch.errors import UserError
+
+Part = Literal["train", "test"]
+
+MEAN, STANDARD_DEVIATION = 0.1307, 0.3081
+"""Of the 60,000 training images' pixels on a scale of [0, 1]; the usual constants for MNIST."""
+
+SPLIT_SEED = 0
+VALIDATION_IMAGES = 10_000
+
+MD5_SUMS = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+"""MD5 of each uncompressed file, as torchvision's download page publishes them."""
+
+_PREFIX: dict[Part, str] = {"train": "train", "test": "t10k"}
+_IMAGE_HEADER_BYTES, _LABEL_HEADER_BYTES = 16, 8  # http://yann.lecun.com/exdb/mnist
+
+
+class DataError(UserError):
+    """MNIST is missing or damaged; says which file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """Images, uint8 [count, 28, 28], and their labels, int64 [count], on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Digits:
+        """The same digits on another device."""
+        return Digits(self.images.to(device), self.labels.to(device))
+
+    def take(self, index: Tensor) -> Digits:
+        """The digits at `index`, int64 [count]."""
+        return Digits(self.images[index], self.labels[index])
+
+
+def load(part: Part, folder: Path | None = None) -> Digits:
+    """Read the 60,000 training or the 10,000 test digits.
+
+    `folder` is one in torchvision's layout (the files in `MNIST/raw`, or directly in it,
+    gzipped or not); without it the packaged files are read. Raises `DataError`.
+    """
+    prefix = _PREFIX[part]
+    images = _read(f"{prefix}-images-idx3-ubyte", folder)[_IMAGE_HEADER_BYTES:]
+    labels = _read(f"{prefix}-labels-idx1-ubyte", folder)[_LABEL_HEADER_BYTES:]
+    pixels = torch.from_numpy(np.frombuffer(images, np.uint8).copy())
+    return Digits(
+        pixels.view(-1, 28, 28),  # [count * 784] -> [count, 28, 28]
+        torch.from_numpy(np.frombuffer(labels, np.uint8).astype(np.int64)),
+    )
+
+
+def _read(name: str, folder: Path | None) -> bytes:
+    """The uncompressed content of one file, checked; raises `DataError`."""
+    places = [folder / "MNIST" / "raw", folder] if folder else [_package_folder()]
+    for place in places:
+        for path in (place / name, place / f"{name}.gz"):
+            if path.is_file():
+                return _checked(path, name)
+    raise DataError(f"MNIST file {name} (or {name}.gz) not found in {places[0]}; {_REMEDY}")
+
+
+def _package_folder() -> Path:
+    return Path(str(resources.files("mnist_arch"))) / "mnist"
+
+
+def _checked(path: Path, name: str) -> bytes:
+    """The uncompressed content of `path`; raises `DataError` unless it is the published one."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"MNIST file {path} cannot be read ({error}); {_REMEDY}") from None
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != MD5_SUMS[name]:
+        raise DataError(
+            f"MNIST file {path} is damaged: MD5 of its content is {found}, "
+            f"must be {MD5_SUMS[name]}; {_REMEDY}"
+        )
+    return content
+
+
+_REMEDY = (
+    "give a folder that holds MNIST with --data DIR; torchvision downloads one: "
+    "python -c \"from torchvision.datasets import MNIST; MNIST('DIR', download=True)\""
+)
+
+
+def stratified(digits: Digits, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw `count` digits so that every class keeps its share, and leave the rest.
+
+    Returns both as ascending int64 indices. Shares are rounded by the largest remainder, ties to
+    the smaller digit. Raises `ValueError` unless 1 <= count <= len(digits).
+    """
+    if not 1 <= count <= len(digits):
+        raise ValueError(f"images to draw must be from 1 to {len(digits):,}, got {count:,}")
+    labels = digits.labels.cpu().numpy()
+    per_class = np.bincount(labels, minlength=10)
+    exact = per_class * (count / len(labels))
+    quota = np.floor(exact).astype(int)
+    short = count - quota.sum()
+    quota[np.argsort(-(exact - quota), kind="stable")[:short]] += 1
+    generator = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [
+            generator.permutation(np.flatnonzero(labels == digit))[: quota[digit]]
+            for digit in range(10)
+        ]
+    )
+    chosen = np.zeros(len(labels), bool)
+    chosen[drawn] = True
+    return torch.from_numpy(np.flatnonzero(chosen)), torch.from_numpy(np.flatnonzero(~chosen))
+
+
+def holdout(train: Digits, seed: int = SPLIT_SEED) -> tuple[Digits, Digits]:
+    """Split the 60,000 training digits, stratified, into 50,000 to fit and 10,000 to validate."""
+    validation, fit = stratified(train, VALIDATION_IMAGES, seed)
+    return train.take(fit), train.take(validation)
+
+
+def protocol_digits(
+    protocol: str, train_images: int | None = None, folder: Path | None = None
+) -> tuple[Digits, Digits]:
+    """The digits to fit and the digits to validate on, under a protocol.
+
+    `holdout` never opens the test files. `assignment` fits on 60,000 and validates on the test
+    images, as the class does. `train_images` fits on a stratified subset only.
+    """
+    train = load("train", folder)
+    fit, validation = (train, load("test", folder)) if protocol == "assignment" else holdout(train)
+    if train_images is not None:
+        fit = fit.take(stratified(fit, train_images, SPLIT_SEED)[0])
+    return fit, validation
