@@ -1,0 +1,75 @@
+"""Random affine augmentation, drawn for each image (torchvision's batch transforms draw once)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mnist_arch.data import MEAN, STANDARD_DEVIATION
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """Ranges of the random affine map of an image; zero everywhere means none.
+
+    `degrees` of rotation either way, `shift` as a share of the image's side either way along
+    each axis, `scale` as a share either way of 1.
+    """
+
+    degrees: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, limit in (
+            ("degrees", self.degrees, 180), ("shift", self.shift, 1), ("scale", self.scale, 0.9),
+        ):  # fmt: skip
+            if not 0 <= value <= limit:
+                raise ValueError(f"augmentation {name} must be from 0 to {limit}, got {value}")
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether images pass unchanged."""
+        return not (self.degrees or self.shift or self.scale)
+
+
+def draw_matrices(affine: Affine, count: int, generator: torch.Generator) -> Tensor:
+    """Draw `count` inverse affine maps, float32 [count, 2, 3], on the generator's device.
+
+    Each takes a place in the augmented image, in [-1, 1] coordinates, to the place in the
+    source image that it shows: x_source = R(-angle) (x - shift) / scale.
+    """
+    device = generator.device
+    draws = torch.rand(4, count, generator=generator, device=device) * 2 - 1  # [4, count]
+    angle = draws[0] * (affine.degrees * math.pi / 180)
+    inverse_scale = 1 / (1 + draws[1] * affine.scale)
+    shift = draws[2:] * (2 * affine.shift)  # [2, count]; a side spans 2 in [-1, 1]
+    cosine, sine = angle.cos() * inverse_scale, angle.sin() * inverse_scale
+    across = torch.stack((cosine, sine, -(cosine * shift[0] + sine * shift[1])), 1)
+    down = torch.stack((-sine, cosine, -(-sine * shift[0] + cosine * shift[1])), 1)
+    return torch.stack((across, down), 1)  # 2 x [count, 3] -> [count, 2, 3]
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Turn uint8 images [batch, 28, 28] into normalised float32 [batch, 1, 28, 28]."""
+    return _standardise(images.unsqueeze(1).float().div_(255))
+
+
+def transform(images: Tensor, matrices: Tensor) -> Tensor:
+    """Resample uint8 images [batch, 28, 28] by inverse maps [batch, 2, 3], bilinear, and normalise.
+
+    What lies outside an image is background (0 before normalising). Returns float32
+    [batch, 1, 28, 28].
+    """
+    pixels = images.unsqueeze(1).float().div_(255)  # [batch, 28, 28] -> [batch, 1, 28, 28]
+    grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
+    moved = functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
+    return _standardise(moved)
+
+
+def _standardise(pixels: Tensor) -> Tensor:
+    return pixels.sub_(MEAN).div_(STANDARD_DEVIATION)

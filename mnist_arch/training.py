@@ -1,0 +1,227 @@
+"""Recipe and training: how a network is trained, and what each epoch measured.
+
+Data stay on the device as uint8; a batch is a slice of a permutation; loss and accuracy are
+summed on the device and read back once an epoch, so that nothing waits for the host in between.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnist_arch.augment import Affine, draw_matrices, normalise, transform
+from mnist_arch.data import Digits
+
+EVALUATION_BATCH = 1_000
+"""Images in one evaluation batch: large enough to be fast, small enough for a laptop's cache."""
+
+
+class Diverged(RuntimeError):
+    """A training whose loss is no longer a finite number; says in which epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained.
+
+    SGD with momentum over batches of `batch_size` images. `learning_rate` is the peak of the
+    one-cycle schedule (Smith and Topin, arXiv:1708.07120; warm-up over `warm_up`, a share of
+    all steps, then cosine decay), or the rate itself when the schedule is constant.
+    """
+
+    name: str = "default"
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    warm_up: float = 0.3
+    augmentation: Affine = field(default_factory=lambda: Affine(10, 0.1, 0.1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Recipe:
+        """Read what `to_dict` gave."""
+        return Recipe(**{**values, "augmentation": Affine(**values["augmentation"])})
+
+    def with_augmentation_strength(self, strength: float) -> Recipe:
+        """The same recipe with its augmentation ranges multiplied by `strength`."""
+        ranges = {name: value * strength for name, value in asdict(self.augmentation).items()}
+        return replace(self, augmentation=Affine(**ranges))
+
+
+RECIPES: dict[str, Recipe] = {
+    "default": Recipe(),
+    "assignment": Recipe(
+        name="assignment", learning_rate=0.01, nesterov=False, weight_decay=0.0,
+        schedule="constant", augmentation=Affine(),
+    ),
+}  # fmt: skip
+"""Named recipes: ours, and the one of the assignment's published answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What one epoch measured.
+
+    `learning_rate` is that of the epoch's last step. Losses are mean cross-entropies in nats;
+    accuracies are shares in [0, 1]; training figures are taken on the fly, with dropout and
+    augmentation. `images_per_second` counts training images over `train_seconds`; `seconds`
+    includes the evaluation.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    train_seconds: float
+    seconds: float
+    images_per_second: float
+
+
+def train(
+    network: nn.Module, recipe: Recipe, epochs: int, fit: Digits, validation: Digits, seed: int
+) -> Iterator[EpochRecord]:
+    """Train a network in place and yield one record after each epoch.
+
+    All of them stand on one device. Shuffling and augmentation follow `seed`; dropout follows
+    torch's global generator, as torch's layers do (`seed_everything` sets it). The caller may
+    stop early by closing the iterator. Raises `Diverged` when a loss is not finite.
+    """
+    device = fit.images.device
+    generator = torch.Generator(device).manual_seed(seed)
+    steps = math.ceil(len(fit) / recipe.batch_size)
+    optimiser = torch.optim.SGD(
+        network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum,
+        nesterov=recipe.nesterov, weight_decay=recipe.weight_decay,
+    )  # fmt: skip
+    schedule = _schedule(optimiser, recipe, epochs * steps)
+    for epoch in range(1, epochs + 1):
+        start = time.perf_counter()
+        totals, rate = _train_epoch(network, recipe, fit, optimiser, schedule, generator)
+        train_loss, train_accuracy = _read_back(totals, len(fit))
+        trained = time.perf_counter()
+        _require_finite(train_loss, "training", epoch)
+        validation_loss, validation_accuracy = evaluate(network, validation)
+        _require_finite(validation_loss, "validation", epoch)
+        yield EpochRecord(
+            epoch=epoch,
+            learning_rate=rate,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            train_seconds=trained - start,
+            seconds=time.perf_counter() - start,
+            images_per_second=len(fit) / (trained - start),
+        )
+
+
+def evaluate(network: nn.Module, digits: Digits) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy in [0, 1] of a network on digits, without dropout."""
+    network.eval()
+    totals = torch.zeros(2, device=digits.images.device)
+    with torch.no_grad():
+        for start in range(0, len(digits), EVALUATION_BATCH):
+            images = digits.images[start : start + EVALUATION_BATCH]
+            labels = digits.labels[start : start + EVALUATION_BATCH]
+            logits = network(normalise(images))
+            _add(totals, functional.cross_entropy(logits, labels, reduction="sum"), logits, labels)
+    return _read_back(totals, len(digits))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's global generators: the initial weights and the dropout masks follow from it."""
+    torch.manual_seed(seed)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the device or of the host, ran out."""
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "can't allocate memory" in str(error)  # torch's CPU allocator raises RuntimeError
+    )
+
+
+def _train_epoch(
+    network: nn.Module,
+    recipe: Recipe,
+    fit: Digits,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None,
+    generator: torch.Generator,
+) -> tuple[Tensor, float]:
+    """Take one pass over the digits.
+
+    Returns the summed loss and the correct answers, [2], still on the device, and the learning
+    rate of the last step.
+    """
+    network.train()
+    device = fit.images.device
+    rate = 0.0
+    totals = torch.zeros(2, device=device)
+    order = torch.randperm(len(fit), generator=generator, device=device)
+    for index in torch.split(order, recipe.batch_size):
+        images, labels = _batch(fit, index, recipe.augmentation, generator)
+        optimiser.zero_grad(set_to_none=True)
+        logits = network(images)
+        loss = functional.cross_entropy(logits, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        rate = float(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if schedule is not None:
+            schedule.step()
+        _add(totals, loss.detach() * len(labels), logits.detach(), labels)
+    return totals, rate
+
+
+def _batch(
+    fit: Digits, index: Tensor, augmentation: Affine, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """One batch of normalised, augmented images [batch, 1, 28, 28] and labels [batch]."""
+    images, labels = fit.images[index], fit.labels[index]
+    if augmentation.is_identity:
+        return normalise(images), labels
+    return transform(images, draw_matrices(augmentation, len(index), generator)), labels
+
+
+def _schedule(
+    optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """The recipe's learning-rate schedule over all steps; None where the rate is constant."""
+    if recipe.schedule == "constant":
+        return None
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=recipe.learning_rate, total_steps=steps,
+        pct_start=recipe.warm_up, cycle_momentum=False,
+    )  # fmt: skip
+
+
+def _add(totals: Tensor, summed_loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+    """Add a batch's summed loss and correct answers to `totals`, [2], without a read-back."""
+    totals[0] += summed_loss
+    totals[1] += (logits.argmax(1) == labels).sum()
+
+
+def _read_back(totals: Tensor, count: int) -> tuple[float, float]:
+    """The one read-back of an epoch: mean loss and accuracy."""
+    loss, correct = totals.tolist()
+    return loss / count, correct / count
+
+
+def _require_finite(loss: float, which: str, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(f"{which} loss became {loss} in epoch {epoch}")
