@@ -1,0 +1,1 @@
+"""The search: Optuna proposes designs, workers train them, tables rank them."""

@@ -1,0 +1,227 @@
+"""Conductor: one run of a search, from opening the study to the last block on the screen."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from mnist_arch.data import load
+from mnist_arch.engine import Engine, choose_engine
+from mnist_arch.errors import UserError
+from search import facts, files, record, study, summary, tables
+from search.options import EXIT_DONE, EXIT_INTERRUPTED
+from search.progress import Progress
+from search.settings import Settings
+from search.workers import DEATHS_IN_A_ROW, PROPOSALS_IN_A_ROW, Assignment, Event, Workers
+
+POLL_SECONDS = 1.0
+
+
+def conduct(options: argparse.Namespace, settings: Settings) -> int:
+    """Run a search as its command line says; returns the exit status."""
+    console = Console(highlight=False)
+    engine = choose_engine(options.engine, options.device)
+    load("train", options.data)  # a damaged file is told before anything is written
+    folder = options.results / options.study
+    files.make_folder(folder)
+    with files.only_one(folder), _storage_trouble_told(folder):
+        opened = study.start_study(
+            study.open_storage(study.sqlite_url(folder)), options.study, settings
+        )
+        study.clear_interrupted(opened)
+        before = study.count_trained(opened)
+        run = _prepare_run(options, settings, opened, console, before)
+        if before >= options.trials:
+            run.write_tables()
+            console.print(_nothing_to_do(options, before), soft_wrap=True)
+            return EXIT_DONE
+        return _finish(run, console, _train(run, _assignments(options, settings, engine, before)))
+
+
+def _nothing_to_do(options: argparse.Namespace, before: int) -> str:
+    return (
+        f"study {options.study!r} already has {before} trained designs and --trials is "
+        f"{options.trials}: nothing to do.\nTo go on, give a larger --trials; to start afresh, "
+        f"another --study NAME.\nTo see it: python -m search.show {options.results / options.study}"
+    )
+
+
+def _assignments(
+    options: argparse.Namespace, settings: Settings, engine: Engine, before: int
+) -> list[Assignment]:
+    """One assignment a worker: by default one a core on a CPU, with one thread each."""
+    cores = facts.usable_cores()
+    wanted = options.workers or (cores if engine.device == "cpu" else 1)
+    count = min(wanted, options.trials - before)
+    folder = options.results / options.study
+    return [
+        Assignment(
+            storage_url=study.sqlite_url(folder), study_name=options.study, settings=settings,
+            engine=options.engine, device=engine.device, data_folder=options.data,
+            threads=max(1, cores // wanted), worker=str(number),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+@contextmanager
+def _storage_trouble_told(folder: Path) -> Iterator[None]:
+    """Turn a database that cannot be used into a message for the user."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise UserError(_storage_message(folder, str(error.__cause__ or error))) from None
+
+
+def _storage_message(folder: Path, detail: str) -> str:
+    return (
+        f"the study's database {folder / 'study.db'} cannot be used "
+        f"({detail.splitlines()[0].strip()}); finished trials in it are kept. Free some disk "
+        "space or mend the folder, then run the same command again"
+    )
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a study on this machine; `goal` counts the study's trained designs."""
+
+    study: optuna.Study
+    settings: Settings
+    folder: Path
+    goal: int
+    timeout_seconds: int | None
+    progress: Progress
+    facts: dict[str, object]
+    key: str
+    shown: set[int]
+    deaths: int = 0
+    stop_reason: str = ""
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since this run began."""
+        return time.monotonic() - self.start
+
+    def records(self) -> list[record.TrialRecord]:
+        """All finished trials."""
+        return [record.read(trial) for trial in study.finished_trials(self.study)]
+
+    def write_tables(self) -> None:
+        """Write the views of the study: its CSV files and `study.json`."""
+        records = self.records()
+        target = self.settings.rules.target
+        tables.write_tables(self.folder, records, target, self.settings.selected_on_test)
+        facts_now = {**self.facts, "seconds": round(self.seconds, 1)}
+        self.study.set_user_attr(self.key, facts_now)
+        files.write_json(self.folder / "study.json", summary.study_document(self.study))
+
+    def train(self, assignments: list[Assignment]) -> None:
+        """Train designs until the goal, the time limit or the end of the space is reached."""
+        with self.progress, Workers(assignments) as workers:
+            while True:
+                if self.timeout_seconds and self.seconds > self.timeout_seconds:
+                    self.stop_reason = f"Stopped by --timeout {self.timeout_seconds}."
+                if not self.stop_reason:
+                    trained = study.count_trained(self.study)
+                    workers.order(self.goal - trained - workers.busy)
+                if not workers.busy:
+                    return
+                for event in workers.events(POLL_SECONDS):
+                    self._handle(event)
+                self._show()
+
+    def _handle(self, event: Event) -> None:
+        """Act on what a worker said; raises what cannot be mended here."""
+        match event.kind:
+            case "trained":
+                self.deaths = 0
+                self.write_tables()
+            case "exhausted":
+                self.stop_reason = (
+                    f"Stopped: {PROPOSALS_IN_A_ROW:,} proposals in a row were rejected or repeats; "
+                    "the space holds nothing more under these rules."
+                )
+            case "mistake":
+                raise UserError(event.text)
+            case "error":
+                if "StorageInternalError" in event.text or "sqlalchemy" in event.text:
+                    raise UserError(_storage_message(self.folder, event.text.splitlines()[-1]))
+                raise RuntimeError(f"worker {event.worker} failed:\n{event.text}")
+            case "died":
+                self._handle_death(event)
+
+    def _handle_death(self, event: Event) -> None:
+        study.clear_interrupted(self.study, event.worker)
+        self.deaths += 1
+        if self.deaths >= DEATHS_IN_A_ROW:
+            raise UserError(
+                f"{self.deaths} workers died one after another (last: {event.text}), perhaps for "
+                "lack of memory; finished trials are kept. Try --workers 1, then the same command"
+            )
+        self.progress.note(f"worker {event.worker} died ({event.text}); its design is tried again")
+
+    def _show(self) -> None:
+        """Show trials that have been trained since the last call, and the running ones."""
+        finished = study.finished_trials(self.study)
+        trained = [t for t in finished if record.state_of(t) in record.TRAINED]
+        fresh = [trial for trial in trained if trial.number not in self.shown]
+        for count, trial in enumerate(fresh, len(trained) - len(fresh) + 1):
+            self.progress.finished(record.read(trial), count)
+            self.shown.add(trial.number)
+        running = [record.read(trial) for trial in study.running_trials(self.study)]
+        self.progress.update(running, study.count_states(self.study), summary.best_so_far(trained))
+
+
+def _prepare_run(
+    options: argparse.Namespace,
+    settings: Settings,
+    opened: optuna.Study,
+    console: Console,
+    before: int,
+) -> Run:
+    engine = choose_engine(options.engine, options.device)
+    progress = Progress(console, options.trials, before, settings.epochs, options.quiet)
+    progress.note(summary.opening(options, settings, engine, before))
+    number = sum(key.startswith("run_") for key in opened.user_attrs)
+    return Run(
+        study=opened,
+        settings=settings,
+        folder=options.results / options.study,
+        goal=options.trials,
+        timeout_seconds=options.timeout,
+        progress=progress,
+        facts=summary.run_facts(options, engine, "run") | {"trained_before": before},
+        key=f"run_{number:03d}",
+        shown={trial.number for trial in study.finished_trials(opened)},
+    )
+
+
+def _train(run: Run, assignments: list[Assignment]) -> int:
+    """Train; Ctrl-C ends the workers and keeps every finished trial. Returns the exit status."""
+    run.facts["workers"] = len(assignments)
+    try:
+        run.train(assignments)
+    except KeyboardInterrupt:
+        run.stop_reason = "Interrupted; finished trials are kept. Continue with the same command."
+        return EXIT_INTERRUPTED
+    finally:
+        study.clear_interrupted(run.study)
+    return EXIT_DONE
+
+
+def _finish(run: Run, console: Console, status: int) -> int:
+    """Write the tables a last time and print the last block."""
+    run.write_tables()
+    if run.stop_reason:
+        console.print(run.stop_reason, soft_wrap=True)
+    console.print(summary.closing(run.records(), run.folder, run.settings), soft_wrap=True)
+    return status

@@ -1,0 +1,83 @@
+"""Files of a study: its folder, its lock, and writing that is all or nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mnist_arch.errors import UserError
+
+if os.name == "posix":
+    import fcntl
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents; raises `UserError` where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"cannot write to folder {folder}: {error.strerror or error}; "
+            "give another with --results DIR"
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content, all of it or nothing: temporary file, fsync, rename.
+
+    Raises `UserError` when the disk is full or the folder cannot be written; the file is then
+    as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"cannot write {path}: {storage_trouble(error)}") from None
+
+
+def storage_trouble(error: OSError) -> str:
+    """What went wrong with the disk and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            f"{error.strerror}; finished trials are kept: free some space and run the same "
+            "command again"
+        )
+    return f"{error.strerror or error}; finished trials are kept"
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Replace a file by a JSON document, as `write_text` does."""
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a study's folder for one run; raises `UserError` if another run on this machine has it.
+
+    The lock goes with the process, so a killed run leaves none behind.
+    """
+    if os.name != "posix":
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another run is at work in {folder}; wait for it, or give another --study NAME"
+            ) from None
+        yield

@@ -1,0 +1,81 @@
+"""`python -m search.run`: search for designs that pass, from proposals to a leaderboard."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from search import options as common
+
+EXAMPLES = """\
+  python -m search.run --trials 50
+      train 50 designs; run it again to continue, with more --trials to go on
+  python -m search.run --study quick --trials 4 --epochs 2 --train-images 2000
+      a try-out of a minute
+  python -m search.run --study small --parameter-limit 8000 --seed 1
+      under tighter rules
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of the search."""
+    parser = common.parser(
+        "run",
+        "Search for small convolutional networks that read MNIST under the assignment's rules. "
+        "The study ends with --trials trained designs; proposals that break a rule do not count.",
+        EXAMPLES,
+    )
+    group = parser.add_argument_group("study")
+    group.add_argument(
+        "--trials", type=common.whole(1, 100_000), default=50, metavar="N",
+        help="trained designs the study ends with (default %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--study", type=common.name, default="mnist", metavar="NAME", help="default %(default)s"
+    )
+    group.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR",
+        help="folder that holds the study's (default %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--workers", type=_workers, default="auto", metavar="N|auto",
+        help="processes; auto is one a core on a CPU, one on a GPU",
+    )  # fmt: skip
+    group.add_argument(
+        "--search-recipe", action="store_true",
+        help="also search the learning rate, the weight decay and the augmentation",
+    )  # fmt: skip
+    group.add_argument(
+        "--timeout", type=common.whole(1), metavar="SECONDS",
+        help="start no design after this time; those in training are finished",
+    )  # fmt: skip
+    group.add_argument("--quiet", action="store_true", help="print only the last block")
+    common.add_training_options(parser)
+    return parser
+
+
+def _workers(text: str) -> int | None:
+    return None if text == "auto" else common.whole(1, 1_000)(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the search; returns the exit status."""
+    options = make_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)  # a polite kill keeps everything, as Ctrl-C does
+    from search.conductor import conduct
+
+    settings = common.settings_of(options, options.search_recipe)
+    if options.workers == "auto":
+        options.workers = None
+    return conduct(options, settings)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(common.run_command(main))
