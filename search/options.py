@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_arch.errors import UserError
 
 if TYPE_CHECKING:
+    from mnist_arch.rules import Rules
     from search.settings import Settings
 
 EXIT_DONE, EXIT_NO, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -99,10 +100,11 @@ def add_training_options(to: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data", type=Path, metavar="DIR", help="read MNIST from torchvision's folder"
     )
-    _add_rules(to)
+    add_rules(to)
 
 
-def _add_rules(to: argparse.ArgumentParser) -> None:
+def add_rules(to: argparse.ArgumentParser) -> None:
+    """Add the options that move the assignment's limits."""
     group = to.add_argument_group("rules of the assignment")
     group.add_argument(
         "--parameter-limit", type=whole(1), default=20_000, metavar="N",
@@ -124,11 +126,9 @@ def _add_rules(to: argparse.ArgumentParser) -> None:
 
 def settings_of(options: argparse.Namespace, search_recipe: bool = False) -> Settings:
     """The settings that the training options describe; raises `UserError` where they clash."""
-    from mnist_arch.rules import Rules
     from mnist_arch.training import RECIPES
     from search.settings import Settings
 
-    rules = Rules(options.parameter_limit, options.epoch_limit, options.target, options.strict)
     epochs = options.epochs or options.epoch_limit - 1
     if epochs >= options.epoch_limit:
         raise UserError(
@@ -143,9 +143,16 @@ def settings_of(options: argparse.Namespace, search_recipe: bool = False) -> Set
         )
     return Settings(
         seed=options.seed, epochs=epochs, protocol=options.protocol,
-        train_images=options.train_images, rules=rules, recipe=RECIPES[options.recipe],
+        train_images=options.train_images, rules=rules_of(options), recipe=RECIPES[options.recipe],
         search_recipe=search_recipe,
     )  # fmt: skip
+
+
+def rules_of(options: argparse.Namespace) -> Rules:
+    """The rules that the options describe."""
+    from mnist_arch.rules import Rules
+
+    return Rules(options.parameter_limit, options.epoch_limit, options.target, options.strict)
 
 
 def run_command(

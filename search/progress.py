@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.describe import describe_widths, design_cells
 from search.record import TRAINED, TrialRecord
 
 STATE_STYLES = {"passed": "green", "missed": "yellow", "pruned": "dim", "failed": "red"}
@@ -51,8 +52,6 @@ class Progress:
             self._console.print(self._line(record, trained), highlight=False, soft_wrap=True)
 
     def _line(self, record: TrialRecord, trained: int) -> Text:
-        from search.tables import design_cells
-
         assert record.design is not None
         cells = design_cells(record.design)
         accuracy = percent(record.epochs[-1].validation_accuracy) if record.epochs else "-"
@@ -101,8 +100,6 @@ class Progress:
         return table
 
     def _running_cells(self, record: TrialRecord) -> list[str]:
-        from search.tables import describe_widths
-
         widths = describe_widths(record.design) if record.design else "choosing a design"
         epochs = record.epochs
         if not epochs:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_arch.engine import Engine
 from search import facts
+from search.describe import design_cells
 from search.progress import duration, percent
 from search.record import TRAINED, TrialRecord
 from search.settings import Settings
@@ -124,8 +125,6 @@ def _best_lines(records: Sequence[TrialRecord], settings: Settings) -> list[str]
 
 
 def _one_line(record: TrialRecord) -> str:
-    from search.tables import design_cells
-
     assert record.design is not None
     cells = design_cells(record.design)
     seconds = sum(epoch.seconds for epoch in record.epochs)

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
-from mnist_arch.plan import PlanError, plan
 from mnist_arch.training import EpochRecord
+from search.describe import design_cells
 from search.files import write_text
 from search.record import TRAINED, TrialRecord
 
@@ -86,71 +85,6 @@ def _trial_row(record: TrialRecord, target: float) -> dict[str, object]:
     if record.epochs and record.state in TRAINED:
         row |= _epoch_cells(record, target)
     return row
-
-
-def design_cells(design: Design) -> dict[str, object]:
-    """What the tables say of a design; counts are missing where no image can pass through it."""
-    convs = [layer.out_channels for layer in design.layers if isinstance(layer, Conv)]
-    cells: dict[str, object] = {
-        "fingerprint": design.fingerprint,
-        "widths": describe_widths(design),
-        "dropout": describe_dropout(design),
-        "head": describe_head(design),
-    }
-    assert convs
-    try:
-        walked = plan(design)
-    except PlanError:
-        return cells
-    return cells | {
-        "parameters": walked.parameters,
-        "macs": walked.macs,
-        "receptive_field": walked.receptive_field,
-    }
-
-
-def describe_widths(design: Design) -> str:
-    """Output channels of the convolutions before the head: `8v 16 M 16 24 M 24 24`.
-
-    `v` marks a convolution without padding, `k5` a 5x5 kernel, `M` a max-pool.
-    """
-    words = []
-    last = max(i for i, layer in enumerate(design.layers) if isinstance(layer, Conv))
-    for layer in design.layers[:last]:
-        if isinstance(layer, Conv):
-            valid = "v" if layer.padding == 0 and layer.kernel > 1 else ""
-            kernel = f"k{layer.kernel}" if layer.kernel != 3 else ""
-            words.append(f"{layer.out_channels}{kernel}{valid}")
-        elif isinstance(layer, MaxPool):
-            words.append("M")
-    return " ".join(words)
-
-
-def describe_dropout(design: Design) -> str:
-    """Kind, rate and places of the dropouts: `channel 0.1 after conv 1, conv 2, pool 2`."""
-    places: list[str] = []
-    kinds: list[str] = []
-    convs = pools = 0
-    place = "input"
-    for layer in design.layers:
-        if isinstance(layer, Dropout):
-            places.append(place)
-            kinds.append(f"{layer.kind} {layer.rate:g}")
-        elif isinstance(layer, Conv):
-            convs += 1
-            place = f"conv {convs}"
-        elif isinstance(layer, MaxPool):
-            pools += 1
-            place = f"pool {pools}"
-    return f"{', '.join(dict.fromkeys(kinds))} after {', '.join(places)}" if places else "none"
-
-
-def describe_head(design: Design) -> str:
-    """How the last map becomes logits: `average pool`, or the last convolution's kernel."""
-    if any(isinstance(layer, AveragePool) for layer in design.layers):
-        return "average pool"
-    last = next(layer for layer in reversed(design.layers) if isinstance(layer, Conv))
-    return f"convolution {last.kernel}x{last.kernel}"
 
 
 def _recipe_cells(record: TrialRecord) -> dict[str, object]:
@@ -225,6 +159,48 @@ def leaderboard(trials: pd.DataFrame) -> pd.DataFrame:
     return ranked.assign(rank=range(1, len(ranked) + 1))[list(LEADERBOARD_COLUMNS)].reset_index(
         drop=True
     )
+
+
+SORT_COLUMNS = {
+    "accuracy": ["rank"],
+    "parameters": ["parameters", "rank"],
+    "macs": ["macs", "rank"],
+    "epochs": ["first_pass_epoch", "rank"],
+    "seconds": ["seconds", "rank"],
+    "trial": ["trial"],
+}
+"""Orders in which a leaderboard can be shown."""
+
+
+def in_order(ranked: pd.DataFrame, sort: str, top: int | None) -> pd.DataFrame:
+    """A leaderboard in one of the orders of `SORT_COLUMNS`; only the first `top` rows if given."""
+    rows = ranked.sort_values(SORT_COLUMNS[sort])
+    return rows if top is None else rows.head(top)
+
+
+def nearest(trials: pd.DataFrame, top: int = 3) -> pd.DataFrame:
+    """The trials that missed by least, best first."""
+    missed = trials[trials["state"] == "missed"]
+    return missed.sort_values(
+        ["validation_accuracy", "parameters", "trial"], ascending=[False, True, True]
+    ).head(top)
+
+
+def baseline(trials: pd.DataFrame) -> pd.DataFrame:
+    """The row of trial 0, the assignment's own design; none if it is not trained."""
+    return trials[(trials["trial"] == 0) & trials["validation_accuracy"].notna()]
+
+
+def refusals(rejections: pd.DataFrame) -> pd.DataFrame:
+    """One row a limit: how many proposals broke it, and by how much."""
+    grouped = rejections.groupby("limit")
+    frame = grouped.agg(
+        proposals=("trial", "nunique"),
+        allowed=("allowed", "first"),
+        median=("counted", "median"),
+        largest=("counted", "max"),
+    )
+    return frame.reset_index()
 
 
 def write_tables(

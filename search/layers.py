@@ -1,0 +1,88 @@
+"""The layer table of a design, as `search.show design` prints it. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mnist_arch.plan import Plan, plan
+from mnist_arch.rules import Rejected, Rules, notes
+from search import options as common
+
+COLUMNS = ("layer", "then", "output_shape", "parameters", "macs", "receptive_field")
+
+
+def show_design(options: argparse.Namespace) -> int:
+    """Print a design's layer table and what the rules say of it; 1 if they refuse it.
+
+    Raises `UserError` for a design that cannot be read or walked.
+    """
+    design = common.read_design(options.what[1])
+    walked = plan(design)
+    if options.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([COLUMNS, *plan_rows(walked)])
+        return common.EXIT_DONE
+    console = Console(highlight=False)
+    console.print(layer_table(walked, f"design {options.what[1]}"))
+    console.print(
+        f"Parameters: {walked.parameters:,}. MACs an image: {walked.macs:,}. Receptive field: "
+        f"{walked.receptive_field}x{walked.receptive_field} pixels. Fingerprint: "
+        f"{design.fingerprint}.",
+        soft_wrap=True,
+    )
+    return _print_verdict(console, walked, common.rules_of(options))
+
+
+def plan_rows(walked: Plan) -> list[tuple[str, str, str, int, int, int]]:
+    """One row a line of a plan, in the order of `COLUMNS`, numbered as torchsummary does.
+
+    A ReLU has no line: `then` says where one follows.
+    """
+    return [
+        (
+            f"{layer.module}-{number}",
+            "ReLU" if layer.relu else "",
+            "x".join(str(size) for size in layer.output_shape),
+            layer.parameters,
+            layer.macs,
+            layer.receptive_field,
+        )
+        for number, layer in enumerate(walked.layers, 1)
+    ]
+
+
+def layer_table(walked: Plan, title: str) -> Table:
+    """A plan's lines as a table for the terminal, with a line of totals."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column("layer", "total", no_wrap=True, min_width=14)
+    table.add_column("then")
+    table.add_column("output shape", justify="right", overflow="fold")
+    for heading, total in (
+        ("parameters", f"{walked.parameters:,}"),
+        ("MACs", f"{walked.macs:,}"),
+        ("receptive field", f"{walked.receptive_field}"),
+    ):
+        table.add_column(heading, total, justify="right", overflow="fold")
+    for layer, then, shape, parameters, macs, field in plan_rows(walked):
+        table.add_row(layer, then, shape, f"{parameters:,}", f"{macs:,}", str(field))
+    return table
+
+
+def _print_verdict(console: Console, walked: Plan, rules: Rules) -> int:
+    """Print what the rules say; returns the exit status."""
+    try:
+        rules.check(walked.design)
+    except Rejected as rejected:
+        for rejection in rejected.rejections:
+            console.print(f"[red]refused[/red]  {rejection}", soft_wrap=True)
+        return common.EXIT_NO
+    console.print("[green]allowed[/green]  by the rules on layers and parameters")
+    for note in notes(walked):
+        console.print(f"[yellow]note[/yellow]     {note}; refused under --strict", soft_wrap=True)
+    return common.EXIT_DONE

@@ -1,0 +1,134 @@
+"""Screens: what `search.show` prints of a study."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from mnist_arch.errors import UserError
+from search import options as common
+from search import tables
+from search.progress import duration, percent
+
+
+def show_study(options: argparse.Namespace) -> int:
+    """Print a study's leaderboard and refusals; raises `UserError` where there is no study."""
+    folder = Path(options.what[0])
+    document, frames = read_study(folder)
+    ranked = tables.in_order(frames["leaderboard"], options.sort, options.top)
+    if options.csv:
+        sys.stdout.write(tables.to_csv(ranked))
+        return common.EXIT_DONE
+    console = Console(highlight=False)
+    _print_head(console, folder, document)
+    if ranked.empty:
+        _print_nearest(console, frames["trials"], document)
+    else:
+        console.print(_leaderboard_table(ranked, len(frames["leaderboard"])))
+    _print_baseline(console, frames["trials"])
+    _print_refusals(console, frames["rejections"])
+    console.print(f"Every trial: {folder / 'trials.csv'}; columns: results/README.md")
+    return common.EXIT_DONE
+
+
+def read_study(folder: Path) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Read a study's `study.json` and CSV files; raises `UserError` where one is missing or bad."""
+    names = ("trials", "leaderboard", "rejections")
+    try:
+        document = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        assert {"study", "settings", "states", "seconds"} <= document.keys()
+        return document, {name: tables.read_table(folder / f"{name}.csv") for name in names}
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} holds no study: {Path(error.filename).name} is missing; give the folder of "
+            "a study (results/mnist), or make one: python -m search.run --trials 50"
+        ) from None
+    except (OSError, ValueError, AssertionError, AttributeError, KeyError) as error:
+        raise UserError(
+            f"the study in {folder} cannot be read ({error or 'study.json is not a study'}); "
+            "running the study again makes its files anew from study.db"
+        ) from None
+
+
+def _print_head(console: Console, folder: Path, document: dict[str, Any]) -> None:
+    states, settings = document["states"], document["settings"]
+    counts = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+    console.print(
+        f"Study {document['study']!r} in {folder}: {counts or 'no trial yet'}; "
+        f"{duration(document['seconds'])} of search, seed {settings['seed']}, "
+        f"{settings['epochs']} epochs, protocol {settings['protocol']}.",
+        soft_wrap=True,
+    )
+    if settings["train_images"] is not None:
+        console.print(f"Fitted on {settings['train_images']:,} images only: a try-out.")
+    if settings["protocol"] == "assignment":
+        console.print("Validated on the test images: every figure is selected on the test set.")
+
+
+def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
+    table = Table(title=f"leaderboard: {passed} designs pass", title_justify="left")
+    for heading in ("rank", "trial", "validation", "parameters", "MACs", "first pass", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("widths", "dropout", "head"):
+        table.add_column(heading)
+    for row in ranked.to_dict("records"):
+        table.add_row(
+            str(row["rank"]),
+            str(row["trial"]),
+            percent(row["validation_accuracy"]),
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            str(row["first_pass_epoch"]),
+            f"{row['seconds']:.0f}",
+            str(row["widths"]),
+            str(row["dropout"]),
+            str(row["head"]),
+        )
+    return table
+
+
+def _print_nearest(console: Console, trials: pd.DataFrame, document: dict[str, Any]) -> None:
+    """Say that nothing passes, and what came nearest."""
+    target = document["settings"]["rules.target"]
+    console.print(f"No design passes {percent(target)} after its last epoch.")
+    for row in tables.nearest(trials).to_dict("records"):
+        console.print(
+            f"  nearest: trial {row['trial']}, {percent(row['validation_accuracy'])}, "
+            f"{row['parameters']:,} parameters, {row['widths']}"
+        )
+
+
+def _print_baseline(console: Console, trials: pd.DataFrame) -> None:
+    for row in tables.baseline(trials).to_dict("records"):
+        console.print(
+            f"Baseline, trial 0 (the assignment's own design): "
+            f"{percent(row['validation_accuracy'])}, {row['parameters']:,} parameters, "
+            f"{row['state']}."
+        )
+
+
+def _print_refusals(console: Console, rejections: pd.DataFrame) -> None:
+    """Say how many proposals broke which limit, and by how much at the median."""
+    if rejections.empty:
+        console.print("No proposal was refused by the rules.")
+        return
+    table = Table(title="refused proposals", title_justify="left")
+    table.add_column("limit")
+    for heading in ("proposals", "allowed", "counted, median", "largest"):
+        table.add_column(heading, justify="right")
+    for row in tables.refusals(rejections).to_dict("records"):
+        table.add_row(
+            str(row["limit"]),
+            f"{row['proposals']:,}",
+            f"{row['allowed']:,}",
+            f"{row['median']:,.0f}",
+            f"{row['largest']:,}",
+        )
+    console.print(table)

@@ -1,0 +1,64 @@
+"""`python -m search.show`: print a study's leaderboard and refusals, or a design's layer table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from search import options as common
+
+SORTS = ("accuracy", "parameters", "macs", "epochs", "seconds", "trial")
+
+EXAMPLES = """\
+  python -m search.show results/mnist
+      the leaderboard, and what the rules refused
+  python -m search.show results/mnist --sort parameters --top 5
+      the five smallest designs that pass
+  python -m search.show results/mnist --csv > leaderboard.csv
+      the same rows for another program
+  python -m search.show design assignment
+      the layer table of a named design, or of a design's JSON file
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of the tables."""
+    parser = common.parser(
+        "show", "Print a study's leaderboard and refusals, or a design's layer table.", EXAMPLES
+    )
+    parser.add_argument(
+        "what", nargs="+", metavar="results/STUDY | design NAME|FILE.json",
+        help="a study's folder; or the word design and a design's name or JSON file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sort", choices=SORTS, default="accuracy", help="order of the rows (default %(default)s)"
+    )
+    parser.add_argument(
+        "--top", type=common.whole(1), metavar="N", help="only the first N rows (default: all)"
+    )
+    parser.add_argument(
+        "--csv", action="store_true", help="print the rows as CSV, counts and shares unrounded"
+    )
+    common.add_rules(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what was asked for; returns the exit status."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.what[0] == "design":
+        if len(options.what) != 2:
+            parser.error("design takes one name or JSON file: search.show design assignment")
+        from search.layers import show_design
+
+        return show_design(options)
+    if len(options.what) != 1:
+        parser.error(f"one study's folder at a time, got {len(options.what)}")
+    from search.screens import show_study
+
+    return show_study(options)
+
+
+if __name__ == "__main__":
+    sys.exit(common.run_command(main))
