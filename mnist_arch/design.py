@@ -263,3 +263,5 @@ def _assignment() -> Design:
 
 REFERENCE_DESIGNS: dict[str, Design] = {"assignment": _assignment()}
 """Named designs: `assignment`, the seed and baseline of every search."""
+
+BASELINE = REFERENCE_DESIGNS["assignment"]

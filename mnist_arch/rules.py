@@ -112,7 +112,7 @@ class Rules:
 
 
 def notes(walked: Plan) -> list[str]:
-    """Sentences about convolutions that equal a fully connected layer; the assignment allows them."""
+    """Sentences about convolutions that equal a fully connected layer, which is allowed."""
     return [_disguise(layer) for layer in walked.layers if layer.covers_its_map]
 
 

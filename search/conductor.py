@@ -30,6 +30,8 @@ def conduct(options: argparse.Namespace, settings: Settings) -> int:
     console = Console(highlight=False)
     engine = choose_engine(options.engine, options.device)
     load("train", options.data)  # a damaged file is told before anything is written
+    if settings.selected_on_test:
+        load("test", options.data)
     folder = options.results / options.study
     files.make_folder(folder)
     with files.only_one(folder), _storage_trouble_told(folder):
@@ -38,12 +40,17 @@ def conduct(options: argparse.Namespace, settings: Settings) -> int:
         )
         study.clear_interrupted(opened)
         before = study.count_trained(opened)
-        run = _prepare_run(options, settings, opened, console, before)
         if before >= options.trials:
-            run.write_tables()
+            write_views(opened, settings, folder)
             console.print(_nothing_to_do(options, before), soft_wrap=True)
             return EXIT_DONE
-        return _finish(run, console, _train(run, _assignments(options, settings, engine, before)))
+        run = _prepare_run(options, settings, engine, opened, console, before)
+        run.progress.note(summary.opening(options, settings, engine, before))
+        status = _train(run, _assignments(options, settings, engine, before))
+        if run.stop_reason:
+            console.print(run.stop_reason, soft_wrap=True)
+        console.print(summary.closing(run.records(), folder, settings), soft_wrap=True)
+        return status
 
 
 def _nothing_to_do(options: argparse.Namespace, before: int) -> str:
@@ -89,6 +96,14 @@ def _storage_message(folder: Path, detail: str) -> str:
     )
 
 
+def write_views(opened: optuna.Study, settings: Settings, folder: Path) -> None:
+    """Make a study's CSV files and `study.json` anew from its storage."""
+    tables.write_tables(
+        folder, study.records(opened), settings.rules.target, settings.selected_on_test
+    )
+    files.write_json(folder / "study.json", summary.study_document(opened))
+
+
 @dataclass(slots=True)
 class Run:
     """One run of a study on this machine; `goal` counts the study's trained designs."""
@@ -113,16 +128,12 @@ class Run:
 
     def records(self) -> list[record.TrialRecord]:
         """All finished trials."""
-        return [record.read(trial) for trial in study.finished_trials(self.study)]
+        return study.records(self.study)
 
-    def write_tables(self) -> None:
-        """Write the views of the study: its CSV files and `study.json`."""
-        records = self.records()
-        target = self.settings.rules.target
-        tables.write_tables(self.folder, records, target, self.settings.selected_on_test)
-        facts_now = {**self.facts, "seconds": round(self.seconds, 1)}
-        self.study.set_user_attr(self.key, facts_now)
-        files.write_json(self.folder / "study.json", summary.study_document(self.study))
+    def write_views(self) -> None:
+        """Write the views of the study, after noting how long this run has taken."""
+        self.study.set_user_attr(self.key, {**self.facts, "seconds": round(self.seconds, 1)})
+        write_views(self.study, self.settings, self.folder)
 
     def train(self, assignments: list[Assignment]) -> None:
         """Train designs until the goal, the time limit or the end of the space is reached."""
@@ -144,7 +155,7 @@ class Run:
         match event.kind:
             case "trained":
                 self.deaths = 0
-                self.write_tables()
+                self.write_views()
             case "exhausted":
                 self.stop_reason = (
                     f"Stopped: {PROPOSALS_IN_A_ROW:,} proposals in a row were rejected or repeats; "
@@ -184,13 +195,13 @@ class Run:
 def _prepare_run(
     options: argparse.Namespace,
     settings: Settings,
+    engine: Engine,
     opened: optuna.Study,
     console: Console,
     before: int,
 ) -> Run:
-    engine = choose_engine(options.engine, options.device)
+    """What this run is, told to the user and to be noted in the study."""
     progress = Progress(console, options.trials, before, settings.epochs, options.quiet)
-    progress.note(summary.opening(options, settings, engine, before))
     number = sum(key.startswith("run_") for key in opened.user_attrs)
     return Run(
         study=opened,
@@ -215,13 +226,5 @@ def _train(run: Run, assignments: list[Assignment]) -> int:
         return EXIT_INTERRUPTED
     finally:
         study.clear_interrupted(run.study)
+        run.write_views()
     return EXIT_DONE
-
-
-def _finish(run: Run, console: Console, status: int) -> int:
-    """Write the tables a last time and print the last block."""
-    run.write_tables()
-    if run.stop_reason:
-        console.print(run.stop_reason, soft_wrap=True)
-    console.print(summary.closing(run.records(), run.folder, run.settings), soft_wrap=True)
-    return status

@@ -9,14 +9,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.build import build
 from mnist_arch.data import Digits
-from mnist_arch.design import Design
+from mnist_arch.design import BASELINE, Design
 from mnist_arch.engine import Engine, prepare
 from mnist_arch.rules import Rejected, Rejection
 from mnist_arch.training import Diverged, Recipe, is_out_of_memory, seed_everything, train
 from search import record
 from search.seeds import trial_seed
 from search.settings import Settings
-from search.study import BASELINE, host_name
+from search.study import host_name
 
 
 class AlreadyInTraining(Exception):
@@ -75,7 +75,10 @@ class Objective:
             raise optuna.TrialPruned(str(Rejected(rejections)))
 
     def _train(self, trial: optuna.Trial, design: Design, recipe: Recipe) -> float:
-        """Train a design, telling Optuna after each epoch; a failure is recorded, not raised."""
+        """Train a design, telling Optuna after each epoch; a failure is recorded, not raised.
+
+        The baseline is never pruned, so that every study has its figure.
+        """
         seed = trial_seed(self.settings.seed, trial.number, "training")
         trial.set_user_attr("seed", seed)
         trial.set_user_attr("engine", self.engine.name)
@@ -102,7 +105,7 @@ class Objective:
             record.write_epoch(trial, epoch)
             trial.report(accuracy, epoch.epoch)
             last = epoch.epoch == self.settings.epochs
-            if not last and trial.should_prune() and trial.number != BASELINE:
+            if not last and trial.should_prune() and design != BASELINE:
                 reason = f"below the best third after {epoch.epoch} epochs"
                 record.write_state(trial, "pruned", reason)
                 raise optuna.TrialPruned(reason)

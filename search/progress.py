@@ -44,7 +44,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Say something on a line of its own."""
         if not self._quiet:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, soft_wrap=True)
 
     def finished(self, record: TrialRecord, trained: int) -> None:
         """Say how one trained trial ended; `trained` counts it."""

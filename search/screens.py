@@ -108,7 +108,7 @@ def _print_nearest(console: Console, trials: pd.DataFrame, document: dict[str, A
 def _print_baseline(console: Console, trials: pd.DataFrame) -> None:
     for row in tables.baseline(trials).to_dict("records"):
         console.print(
-            f"Baseline, trial 0 (the assignment's own design): "
+            f"Baseline, trial {row['trial']} (the assignment's own design): "
             f"{percent(row['validation_accuracy'])}, {row['parameters']:,} parameters, "
             f"{row['state']}."
         )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import platform
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
+import sqlalchemy
+import sqlalchemy.event
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -15,9 +18,6 @@ from mnist_arch.errors import UserError
 from search import record
 from search.sampler import SeededSampler
 from search.settings import Settings, differences
-
-BASELINE = 0
-"""Number of the trial that trains the assignment's own design; it is never pruned."""
 
 FIRST_RUNG_EPOCHS = 2
 REDUCTION_FACTOR = 3
@@ -42,13 +42,35 @@ def open_storage(url: str) -> RDBStorage:
     connect = {"timeout": LOCK_TIMEOUT_SECONDS} if url.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
-        return RDBStorage(
+        storage = RDBStorage(
             url,
             engine_kwargs={"connect_args": connect},
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=4 * HEARTBEAT_SECONDS,
             heartbeat_stale_trial_callback=_propose_again,
         )
+    if url.startswith("sqlite"):
+        _serialise(storage)
+    return storage
+
+
+def _serialise(storage: RDBStorage) -> None:
+    """Make each SQLite transaction take the write lock at its start.
+
+    SQLite has no row locks: without this, two workers that look for a queued trial at the same
+    moment both get it. By SQLAlchemy's documentation of its SQLite dialect, "Serializable
+    isolation / Savepoints / Transactional DDL".
+    """
+
+    def leave_begin_to_us(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sqlalchemy.event.listen(storage.engine, "connect", leave_begin_to_us)
+    sqlalchemy.event.listen(storage.engine, "begin", begin)
+    storage.engine.dispose()  # connections made before know nothing of this
 
 
 def load_study(storage: RDBStorage, name: str, settings: Settings) -> optuna.Study:
@@ -92,6 +114,11 @@ def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """All trials that have ended, in order of their numbers."""
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     return study.get_trials(deepcopy=False, states=states)
+
+
+def records(study: optuna.Study) -> list[record.TrialRecord]:
+    """The records of all trials that have ended, in order of their numbers."""
+    return [record.read(trial) for trial in finished_trials(study)]
 
 
 def running_trials(study: optuna.Study) -> list[FrozenTrial]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_arch.design import BASELINE
 from mnist_arch.engine import Engine
 from search import facts
 from search.describe import design_cells
@@ -110,9 +111,9 @@ def _best_lines(records: Sequence[TrialRecord], settings: Settings) -> list[str]
         return ["No design was trained to its last epoch yet."]
     best = max(done, key=lambda record: (record.epochs[-1].validation_accuracy, -record.number))
     lines = [f"Best:  {_one_line(best)}"]
-    baseline = next((record for record in done if record.number == 0), None)
+    baseline = next((record for record in done if record.design == BASELINE), None)
     if baseline is not None and baseline is not best:
-        lines.append(f"Seed:  {_one_line(baseline)}, the assignment's own design")
+        lines.append(f"Seed:  {_one_line(baseline)}; the assignment's own design")
     if best.state == "missed":
         lines.append(f"No design reached {percent(settings.rules.target)}; a larger --trials may.")
     lines.append(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mnist_arch.design import BASELINE
 from mnist_arch.training import EpochRecord
 from search.describe import design_cells
 from search.files import write_text
@@ -187,8 +188,9 @@ def nearest(trials: pd.DataFrame, top: int = 3) -> pd.DataFrame:
 
 
 def baseline(trials: pd.DataFrame) -> pd.DataFrame:
-    """The row of trial 0, the assignment's own design; none if it is not trained."""
-    return trials[(trials["trial"] == 0) & trials["validation_accuracy"].notna()]
+    """The row that trained the assignment's own design; none if no trial did."""
+    trained = trials["state"].isin(TRAINED) & trials["validation_accuracy"].notna()
+    return trials[trained & (trials["fingerprint"] == BASELINE.fingerprint)].head(1)
 
 
 def refusals(rejections: pd.DataFrame) -> pd.DataFrame:
