@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from search.objective import Objective
 
-PROPOSALS_IN_A_ROW = 1_000
+PROPOSALS_IN_A_ROW = 300
 """Proposals without a new design after which a worker calls the space exhausted."""
 
 DEATHS_IN_A_ROW = 3

@@ -1,0 +1,45 @@
+"""What the tests of the search share: a handful of digits and a study in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+
+from mnist_arch.data import Digits, holdout, load, stratified
+from mnist_arch.engine import Engine
+from search import study
+from search.objective import Objective
+from search.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def some_digits() -> tuple[Digits, Digits]:
+    """A hundred digits to fit and fifty to validate, from the packaged files."""
+    fit, validation = holdout(load("train"))
+    return fit.take(stratified(fit, 100, 0)[0]), validation.take(stratified(validation, 50, 0)[0])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """A study of two epochs."""
+    return Settings(seed=7, epochs=2)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, settings: Settings) -> optuna.Study:
+    """A study that has just been started, on SQLite as in real life."""
+    return study.start_study(study.open_storage(study.sqlite_url(tmp_path)), "test", settings)
+
+
+@pytest.fixture
+def objective(settings: Settings, some_digits: tuple[Digits, Digits]) -> Objective:
+    """The objective of that study, on a handful of digits."""
+    return Objective(settings, Engine("torch", "cpu", ""), *some_digits, worker="0")

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from mnist_arch.design import BASELINE, AveragePool, Conv, Design, Dropout, MaxPool
+from search.describe import describe_dropout, describe_head, describe_widths, design_cells
+
+
+def test_the_assignments_design_in_words() -> None:
+    assert describe_widths(BASELINE) == "10 10 M 20 20 M 20v 30v"
+    assert describe_dropout(BASELINE) == "channel 0.1 after conv 1, conv 2, conv 3, conv 4, pool 2"
+    assert describe_head(BASELINE) == "convolution 3x3"
+    assert design_cells(BASELINE)["parameters"] == 18_430
+
+
+def test_kernels_pools_and_heads_are_told_apart() -> None:
+    design = Design((Conv(8, 5, 2), MaxPool(), Conv(6, 5, 0), AveragePool(), Conv(10, 1, 0)))
+    assert describe_widths(design) == "8k5 M 6k5v"
+    assert describe_dropout(design) == "none"
+    assert describe_head(design) == "average pool"
+
+
+def test_a_design_that_cannot_be_walked_has_no_counts() -> None:
+    design = Design((*(MaxPool(),) * 6, Conv(10)))
+    assert "parameters" not in design_cells(design)
+    assert design_cells(design)["fingerprint"] == design.fingerprint
+
+
+def test_element_dropout_after_a_pool() -> None:
+    design = Design((Conv(4), MaxPool(), Dropout(0.05, "element"), Conv(10)))
+    assert describe_dropout(design) == "element 0.05 after pool 1"
