@@ -54,22 +54,15 @@ def draw_matrices(affine: Affine, count: int, generator: torch.Generator) -> Ten
     return torch.stack((across, down), 1)  # 2 x [count, 3] -> [count, 2, 3]
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Turn uint8 images [batch, 28, 28] into normalised float32 [batch, 1, 28, 28]."""
-    return _standardise(images.unsqueeze(1).float().div_(255))
+def gather(images: Tensor, index: Tensor, matrices: Tensor | None) -> Tensor:
+    """One batch of a resident data set: gathered, moved and normalised, float32 [batch, 1, 28, 28].
 
-
-def transform(images: Tensor, matrices: Tensor) -> Tensor:
-    """Resample uint8 images [batch, 28, 28] by inverse maps [batch, 2, 3], bilinear, and normalise.
-
-    What lies outside an image is background (0 before normalising). Returns float32
-    [batch, 1, 28, 28].
+    `images` is uint8 [count, 28, 28], `index` int64 [batch] into it; `matrices`, float32
+    [batch, 2, 3], are the inverse affine maps of `draw_matrices`, None to leave images as they
+    are. Sampling is bilinear; what lies outside an image is background, 0 before normalising.
     """
-    pixels = images.unsqueeze(1).float().div_(255)  # [batch, 28, 28] -> [batch, 1, 28, 28]
-    grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
-    moved = functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
-    return _standardise(moved)
-
-
-def _standardise(pixels: Tensor) -> Tensor:
+    pixels = images[index].unsqueeze(1).float().div_(255)  # [batch, 28, 28] -> [batch, 1, 28, 28]
+    if matrices is not None:
+        grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
+        pixels = functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
     return pixels.sub_(MEAN).div_(STANDARD_DEVIATION)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnist_arch.augment import Affine, draw_matrices, normalise, transform
+from mnist_arch.augment import Affine, draw_matrices, gather
 from mnist_arch.data import Digits
+
+Gather = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""What makes a batch of images, as `mnist_arch.augment.gather` does."""
 
 EVALUATION_BATCH = 1_000
 """Images in one evaluation batch: large enough to be fast, small enough for a laptop's cache."""
@@ -93,13 +96,20 @@ class EpochRecord:
 
 
 def train(
-    network: nn.Module, recipe: Recipe, epochs: int, fit: Digits, validation: Digits, seed: int
+    network: nn.Module,
+    recipe: Recipe,
+    epochs: int,
+    fit: Digits,
+    validation: Digits,
+    seed: int,
+    gather: Gather = gather,
 ) -> Iterator[EpochRecord]:
     """Train a network in place and yield one record after each epoch.
 
     All of them stand on one device. Shuffling and augmentation follow `seed`; dropout follows
-    torch's global generator, as torch's layers do (`seed_everything` sets it). The caller may
-    stop early by closing the iterator. Raises `Diverged` when a loss is not finite.
+    torch's global generator, as torch's layers do (`seed_everything` sets it). `gather` makes a
+    batch of images; an engine may bring a faster one. The caller may stop early by closing the
+    iterator. Raises `Diverged` when a loss is not finite.
     """
     device = fit.images.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -111,11 +121,11 @@ def train(
     schedule = _schedule(optimiser, recipe, epochs * steps)
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
-        totals, rate = _train_epoch(network, recipe, fit, optimiser, schedule, generator)
+        totals, rate = _train_epoch(network, recipe, fit, optimiser, schedule, generator, gather)
         train_loss, train_accuracy = _read_back(totals, len(fit))
         trained = time.perf_counter()
         _require_finite(train_loss, "training", epoch)
-        validation_loss, validation_accuracy = evaluate(network, validation)
+        validation_loss, validation_accuracy = evaluate(network, validation, gather)
         _require_finite(validation_loss, "validation", epoch)
         yield EpochRecord(
             epoch=epoch,
@@ -130,15 +140,15 @@ def train(
         )
 
 
-def evaluate(network: nn.Module, digits: Digits) -> tuple[float, float]:
+def evaluate(network: nn.Module, digits: Digits, gather: Gather = gather) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy in [0, 1] of a network on digits, without dropout."""
     network.eval()
     totals = torch.zeros(2, device=digits.images.device)
+    everything = torch.arange(len(digits), device=digits.images.device)
     with torch.no_grad():
-        for start in range(0, len(digits), EVALUATION_BATCH):
-            images = digits.images[start : start + EVALUATION_BATCH]
-            labels = digits.labels[start : start + EVALUATION_BATCH]
-            logits = network(normalise(images))
+        for index in torch.split(everything, EVALUATION_BATCH):
+            labels = digits.labels[index]
+            logits = network(gather(digits.images, index, None))
             _add(totals, functional.cross_entropy(logits, labels, reduction="sum"), logits, labels)
     return _read_back(totals, len(digits))
 
@@ -163,6 +173,7 @@ def _train_epoch(
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler | None,
     generator: torch.Generator,
+    gather: Gather,
 ) -> tuple[Tensor, float]:
     """Take one pass over the digits.
 
@@ -174,8 +185,13 @@ def _train_epoch(
     rate = 0.0
     totals = torch.zeros(2, device=device)
     order = torch.randperm(len(fit), generator=generator, device=device)
-    for index in torch.split(order, recipe.batch_size):
-        images, labels = _batch(fit, index, recipe.augmentation, generator)
+    matrices = None
+    if not recipe.augmentation.is_identity:
+        matrices = draw_matrices(recipe.augmentation, len(fit), generator)
+    for start in range(0, len(fit), recipe.batch_size):
+        batch = slice(start, start + recipe.batch_size)
+        labels = fit.labels[order[batch]]
+        images = gather(fit.images, order[batch], None if matrices is None else matrices[batch])
         optimiser.zero_grad(set_to_none=True)
         logits = network(images)
         loss = functional.cross_entropy(logits, labels)
@@ -186,16 +202,6 @@ def _train_epoch(
             schedule.step()
         _add(totals, loss.detach() * len(labels), logits.detach(), labels)
     return totals, rate
-
-
-def _batch(
-    fit: Digits, index: Tensor, augmentation: Affine, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """One batch of normalised, augmented images [batch, 1, 28, 28] and labels [batch]."""
-    images, labels = fit.images[index], fit.labels[index]
-    if augmentation.is_identity:
-        return normalise(images), labels
-    return transform(images, draw_matrices(augmentation, len(index), generator)), labels
 
 
 def _schedule(

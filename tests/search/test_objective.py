@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -156,11 +156,7 @@ def test_running_out_of_memory_is_failed_and_pruned(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    def train(*_: object) -> Iterator[EpochRecord]:
-        raise error
-        yield epoch(1, math.nan)
-
-    monkeypatch.setattr(objective_module, "train", train)
+    monkeypatch.setattr(objective_module, "train", Mock(side_effect=error))
     run(opened, objective)
     assert last(opened).state == "failed"
     assert last(opened).reason.startswith("out of memory: ")
@@ -169,11 +165,7 @@ def test_running_out_of_memory_is_failed_and_pruned(
 def test_our_own_bugs_rise(
     opened: optuna.Study, objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(*_: object) -> Iterator[EpochRecord]:
-        raise RuntimeError("a bug")
-        yield epoch(1, math.nan)
-
-    monkeypatch.setattr(objective_module, "train", train)
+    monkeypatch.setattr(objective_module, "train", Mock(side_effect=RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         run(opened, objective)
 
