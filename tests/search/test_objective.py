@@ -110,23 +110,23 @@ def test_a_repeat_is_told_its_earlier_value_and_not_trained_again(
 def test_a_repeat_of_a_pruned_design_is_pruned_at_the_same_epoch(
     opened: optuna.Study, objective: Objective, fake_training: list[list[float]]
 ) -> None:
-    fake_training += [[0.95, 0.95, 0.95], [0.1, 0.2, 0.3]]
-    longer = replace(objective, settings=replace(objective.settings, epochs=3))
+    fake_training += [[0.95] * 4, [0.1, 0.2, 0.3, 0.4]]
+    longer = replace(objective, settings=replace(objective.settings, epochs=4))
     run(opened, longer)
     run(opened, longer, SMALL)
     assert last(opened).state == "pruned"
-    assert last(opened).reason == "below the best third after 2 epochs"
+    assert last(opened).reason == "below the best third after 3 epochs"
     run(opened, longer, SMALL)
     assert last(opened).state == "repeat"
     assert opened.trials[-1].state == TrialState.PRUNED
-    assert opened.trials[-1].intermediate_values == {1: 0.1, 2: 0.2}
+    assert opened.trials[-1].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
 
 
 def test_the_baseline_is_never_pruned(
     opened: optuna.Study, objective: Objective, fake_training: list[list[float]]
 ) -> None:
-    longer = replace(objective, settings=replace(objective.settings, epochs=3))
-    fake_training += [[0.9, 0.9, 0.9], [0.1, 0.1, 0.1]]
+    longer = replace(objective, settings=replace(objective.settings, epochs=4))
+    fake_training += [[0.9] * 4, [0.1] * 4]
     opened.enqueue_trial(SMALL)
     opened.tell(opened.ask(), state=TrialState.FAIL)  # the queued baseline never ran
     run(opened, longer)

@@ -99,12 +99,12 @@ def test_a_queued_trial_goes_to_one_worker_only(tmp_path: Path, settings: Settin
     assert sorted(numbers) == list(range(13))
 
 
-def test_halving_keeps_the_best_third_after_two_epochs(opened: optuna.Study) -> None:
+def test_halving_keeps_the_best_third_after_three_epochs(opened: optuna.Study) -> None:
     opened.tell(opened.ask(), state=TrialState.FAIL)
     kept = []
     for accuracy in (0.95, 0.96, 0.97, 0.90, 0.98):
         trial = opened.ask()
-        for step in (1, 2):
+        for step in (1, 2, 3):
             trial.report(accuracy, step)
         kept.append(not trial.should_prune())
         opened.tell(trial, state=TrialState.PRUNED)
