@@ -1,0 +1,1 @@
+"""Benchmarks: `pytest benchmarks --benchmark-json FILE.json`, then `python -m benchmarks.table`."""

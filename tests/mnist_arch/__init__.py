@@ -1,0 +1,1 @@
+"""Tests of `mnist_arch`, one file for each of its modules."""
