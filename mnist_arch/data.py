@@ -21,6 +21,7 @@ from torch import Tensor
 from mnist_arch.errors import UserError
 
 Part = Literal["train", "test"]
+Protocol = Literal["holdout", "assignment"]
 
 MEAN, STANDARD_DEVIATION = 0.1307, 0.3081
 """Of the 60,000 training images' pixels on a scale of [0, 1]; the usual constants for MNIST."""
@@ -84,9 +85,19 @@ def _read(name: str, folder: Path | None) -> bytes:
     places = [folder / "MNIST" / "raw", folder] if folder else [_package_folder()]
     for place in places:
         for path in (place / name, place / f"{name}.gz"):
-            if path.is_file():
+            if _is_there(path):
                 return _checked(path, name)
     raise DataError(f"MNIST file {name} (or {name}.gz) not found in {places[0]}; {_REMEDY}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; raises `DataError` where the system refuses to say."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(
+            f"MNIST file {path.name} cannot be looked for: {error.strerror}; {_REMEDY}"
+        ) from None
 
 
 def _package_folder() -> Path:
@@ -125,10 +136,9 @@ def stratified(digits: Digits, count: int, seed: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"images to draw must be from 1 to {len(digits):,}, got {count:,}")
     labels = digits.labels.cpu().numpy()
     per_class = np.bincount(labels, minlength=10)
-    exact = per_class * (count / len(labels))
-    quota = np.floor(exact).astype(int)
+    quota, remainder = np.divmod(per_class * count, len(labels))
     short = count - quota.sum()
-    quota[np.argsort(-(exact - quota), kind="stable")[:short]] += 1
+    quota[np.argsort(-remainder, kind="stable")[:short]] += 1
     generator = np.random.default_rng(seed)
     drawn = np.concatenate(
         [
@@ -148,7 +158,7 @@ def holdout(train: Digits, seed: int = SPLIT_SEED) -> tuple[Digits, Digits]:
 
 
 def protocol_digits(
-    protocol: str, train_images: int | None = None, folder: Path | None = None
+    protocol: Protocol, train_images: int | None = None, folder: Path | None = None
 ) -> tuple[Digits, Digits]:
     """The digits to fit and the digits to validate on, under a protocol.
 

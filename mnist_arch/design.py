@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, Literal
@@ -48,7 +49,10 @@ def _short(value: object) -> str:
     """The start of a value's text, short enough for a one-line message."""
     if isinstance(value, int) and abs(value) > 10**30:
         return f"an integer of {value.bit_length()} bits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or an integer too long to print
+        return f"a {type(value).__name__} too large to show"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -95,6 +99,7 @@ class Dropout:
             raise DesignError(
                 f"dropout: rate must be at least 0 and below 1, got {_short(self.rate)}"
             )
+        object.__setattr__(self, "rate", float(self.rate) + 0.0)  # 0, 0.0 and -0.0 print alike
         if self.kind not in ("channel", "element"):
             raise DesignError(
                 f"dropout: kind must be 'channel' or 'element', got {_short(self.kind)}"
@@ -206,15 +211,14 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a dict of JSON pairs, refusing a key that stands twice."""
     result = dict(pairs)
     if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise DesignError(f"key {_short(repeated)} stands twice in one object")
     return result
 
 
 def _only_known_keys(owner: str, document: Mapping[str, Any], known: set[str]) -> None:
     """Raise `DesignError` if `document` has a key that is not in `known`."""
-    unknown = sorted(document.keys() - known)
+    unknown = sorted(document.keys() - known, key=str)
     if unknown:
         raise DesignError(
             f"{owner}: unknown key {_short(unknown[0])}, allowed are {', '.join(sorted(known))}"

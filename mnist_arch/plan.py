@@ -26,7 +26,14 @@ CLASSES = 10
 
 
 class PlanError(DesignError):
-    """A design through which no image can pass; names the layer and its input map."""
+    """A design through which no image can pass; names the layer and its input map.
+
+    `layers` are the plan's lines up to there.
+    """
+
+    def __init__(self, message: str, layers: tuple[PlannedLayer, ...]) -> None:
+        super().__init__(message)
+        self.layers = layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +66,14 @@ class PlannedLayer:
 
     @property
     def covers_its_map(self) -> bool:
-        """Whether this is a convolution whose one output pixel sees its whole input map."""
-        return (
-            self.module == "Conv2d"
-            and isinstance(self.spec, Conv)
-            and self.output_shape[1:] == (1, 1)
-            and self.spec.padding == 0
-        )
+        """Whether this is a convolution each of whose output pixels sees its whole input map.
+
+        Output pixel o sees rows o - padding to o - padding + kernel - 1; for the first and the
+        last of them that is the whole side when kernel >= side + padding.
+        """
+        if self.module != "Conv2d" or not isinstance(self.spec, Conv):
+            return False
+        return self.spec.kernel >= self.input_shape[1] + self.spec.padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +118,21 @@ def plan(design: Design) -> Plan:
     here = _Position(IMAGE_SHAPE, 1, 1)
     lines: list[PlannedLayer] = []
     for position, spec in enumerate(design.layers, 1):
-        there = _step(position, spec, here)
+        there = _step(spec, here)
+        if there is None:
+            side = here.shape[1]
+            raise PlanError(
+                f"layer {position} ({_describe(spec, here.shape)}): leaves nothing of its "
+                f"{side}x{side} input map; use a smaller kernel, more padding or fewer pools",
+                tuple(lines),
+            )
         lines += _lines(position, spec, here, there)
         here = there
     return Plan(design, tuple(lines))
 
 
-def _step(position: int, spec: Layer, here: _Position) -> _Position:
-    """Where the walk stands after `spec`; raises `PlanError` if nothing is left of the map."""
+def _step(spec: Layer, here: _Position) -> _Position | None:
+    """Where the walk stands after `spec`; None if nothing is left of the map."""
     channels, side, _ = here.shape
     if isinstance(spec, Dropout):
         return here
@@ -130,10 +145,7 @@ def _step(position: int, spec: Layer, here: _Position) -> _Position:
         after, kernel, stride = 1, side, 1
         channels = spec.out_features if isinstance(spec, Linear) else channels
     if after < 1:
-        raise PlanError(
-            f"layer {position} ({_describe(spec, here.shape)}): leaves nothing of its "
-            f"{side}x{side} input map; use a smaller kernel, more padding or fewer pools"
-        )
+        return None
     return _Position(
         (channels, after, after),
         here.receptive_field + (kernel - 1) * here.jump,

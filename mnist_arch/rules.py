@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mnist_arch.design import Conv, Design
+from mnist_arch.design import Conv, Design, Linear
 from mnist_arch.errors import UserError
 from mnist_arch.plan import CLASSES, Plan, PlanError, PlannedLayer, plan
 
@@ -66,8 +66,13 @@ class Rules:
         try:
             walked = plan(design)
         except PlanError as error:
-            raise Rejected((*rejections, Rejection("feature map", 0, 1, str(error)))) from None
+            as_far_as_it_goes = Plan(design, error.layers)
+            rejections += self._parameter_rejections(as_far_as_it_goes)
+            rejections += self._layer_rejections(as_far_as_it_goes)
+            rejections.append(Rejection("feature map", 0, 1, str(error)))
+            raise Rejected(tuple(rejections)) from None
         rejections += self._parameter_rejections(walked) + self._layer_rejections(walked)
+        rejections += _logit_rejections(walked)
         if rejections:
             raise Rejected(tuple(rejections))
         return walked
@@ -86,29 +91,29 @@ class Rules:
         return [Rejection("parameters", counted, limit - 1, message)]
 
     def _layer_rejections(self, walked: Plan) -> list[Rejection]:
-        found = [
-            Rejection(
-                "fully connected layers", 1, 0,
-                f"{layer.label}: fully connected layers are not allowed",
-            )
-            for layer in walked.layers
-            if layer.module == "Linear"
-        ]  # fmt: skip
+        labels = {layer.position: layer.label for layer in walked.layers}
+        linear = [
+            labels.get(position, f"layer {position} (linear)")
+            for position, spec in enumerate(walked.design.layers, 1)
+            if isinstance(spec, Linear)
+        ]
+        limit, allowed = "fully connected layers", "fully connected layers are not allowed"
+        found = [Rejection(limit, 1, 0, f"{label}: {allowed}") for label in linear]
         if self.strict:
-            found += [
-                Rejection("fully connected layers in disguise", 1, 0, f"{note} (--strict)")
-                for note in notes(walked)
-            ]
-        outputs = walked.output_shape
-        if outputs != (CLASSES, 1, 1):
-            shape = "x".join(f"{size:,}" for size in outputs)
-            found.append(
-                Rejection(
-                    "logits", outputs[0] * outputs[1] * outputs[2], CLASSES,
-                    f"output: {shape} for each image, must be {CLASSES} logits (10x1x1)",
-                )
-            )  # fmt: skip
+            limit = "fully connected layers in disguise"
+            found += [Rejection(limit, 1, 0, f"{note} (--strict)") for note in notes(walked)]
         return found
+
+
+def _logit_rejections(walked: Plan) -> list[Rejection]:
+    channels, rows, columns = walked.output_shape
+    if (channels, rows, columns) == (CLASSES, 1, 1):
+        return []
+    message = (
+        f"output: {channels:,}x{rows:,}x{columns:,} for each image, must be {CLASSES} logits "
+        f"({CLASSES}x1x1)"
+    )
+    return [Rejection("logits", channels * rows * columns, CLASSES, message)]
 
 
 def notes(walked: Plan) -> list[str]:

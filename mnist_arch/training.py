@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -48,6 +49,18 @@ class Recipe:
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warm_up: float = 0.3
     augmentation: Affine = field(default_factory=lambda: Affine(10, 0.1, 0.1))
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("batch size", self.batch_size, 2, 60_000),
+            ("learning rate", self.learning_rate, 0, math.inf),
+            ("momentum", self.momentum, 0, 1),
+            ("weight decay", self.weight_decay, 0, math.inf),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+        if not 0 < self.warm_up < 1:
+            raise ValueError(f"warm-up must be a share between 0 and 1, got {self.warm_up}")
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
@@ -113,7 +126,7 @@ def train(
     """
     device = fit.images.device
     generator = torch.Generator(device).manual_seed(seed)
-    steps = math.ceil(len(fit) / recipe.batch_size)
+    steps = len(batches(len(fit), recipe.batch_size))
     optimiser = torch.optim.SGD(
         network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum,
         nesterov=recipe.nesterov, weight_decay=recipe.weight_decay,
@@ -160,10 +173,9 @@ def seed_everything(seed: int) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of the device or of the host, ran out."""
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "can't allocate memory" in str(error)  # torch's CPU allocator raises RuntimeError
-    )
+    text = str(error).lower()  # torch's allocators for CPU and MPS raise RuntimeError
+    signs = ("can't allocate memory", "out of memory", "not enough memory", "size calculation over")
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
 def _train_epoch(
@@ -188,8 +200,7 @@ def _train_epoch(
     matrices = None
     if not recipe.augmentation.is_identity:
         matrices = draw_matrices(recipe.augmentation, len(fit), generator)
-    for start in range(0, len(fit), recipe.batch_size):
-        batch = slice(start, start + recipe.batch_size)
+    for batch in batches(len(fit), recipe.batch_size):
         labels = fit.labels[order[batch]]
         images = gather(fit.images, order[batch], None if matrices is None else matrices[batch])
         optimiser.zero_grad(set_to_none=True)
@@ -204,16 +215,30 @@ def _train_epoch(
     return totals, rate
 
 
+def batches(count: int, size: int) -> list[slice]:
+    """Cut `count` images into batches of `size`, the last one shorter.
+
+    A single image left over joins the batch before: batch norm cannot train on one value a
+    channel.
+    """
+    starts = list(range(0, count, size))
+    if count % size == 1 and len(starts) > 1:
+        del starts[-1]
+    return [slice(*ends) for ends in pairwise([*starts, count])]
+
+
 def _schedule(
     optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     """The recipe's learning-rate schedule over all steps; None where the rate is constant."""
     if recipe.schedule == "constant":
         return None
+    warm_up = recipe.warm_up
+    if warm_up * steps == 1:  # torch would divide by a warm-up of no steps
+        warm_up = math.nextafter(warm_up, 1)
     return torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=recipe.learning_rate, total_steps=steps,
-        pct_start=recipe.warm_up, cycle_momentum=False,
-    )  # fmt: skip
+        optimiser, recipe.learning_rate, steps, pct_start=warm_up, cycle_momentum=False
+    )
 
 
 def _add(totals: Tensor, summed_loss: Tensor, logits: Tensor, labels: Tensor) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mnist_arch.data import MD5_SUMS, SPLIT_SEED
+from mnist_arch.data import MD5_SUMS, SPLIT_SEED, Protocol
 from mnist_arch.rules import Rules
 from mnist_arch.training import RECIPES, Recipe
 from search import space
-
-PROTOCOLS = ("holdout", "assignment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class Settings:
 
     seed: int = 0
     epochs: int = 19
-    protocol: str = "holdout"
+    protocol: Protocol = "holdout"
     train_images: int | None = None
     rules: Rules = field(default_factory=Rules)
     recipe: Recipe = RECIPES["default"]
