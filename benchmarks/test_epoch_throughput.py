@@ -19,10 +19,11 @@ from torch import nn
 
 from benchmarks import published
 from benchmarks.table import PUBLISHED
+from mnist_arch import lanes
 from mnist_arch.build import build
 from mnist_arch.data import Digits, load
 from mnist_arch.design import REFERENCE_DESIGNS
-from mnist_arch.engine import choose_engine, prepare
+from mnist_arch.engine import Engine, gather_for, prepare
 from mnist_arch.plan import plan
 from mnist_arch.training import RECIPES, Recipe, train
 
@@ -38,12 +39,14 @@ Epoch = Callable[[], object]
 
 VARIANTS = (
     PUBLISHED,
-    "ours, assignment recipe",
-    "ours, not channels last",
-    "ours, default recipe",
+    "in memory, torch",
+    "in memory, torch, channels last",
+    "in memory, torch, channels last, augmented",
+    "in memory, lanes",
+    "in memory, lanes, augmented",
 )
-"""The published loop; our trainer with the same recipe; the same but for `prepare`, to show what
-that gains; our trainer with its own recipe, which augments."""
+"""The published loop; our trainer with the assignment's recipe on plain torch and as `prepare`
+leaves it; with the default recipe, which augments; the same two with the lanes engine."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,19 +62,20 @@ def _threads() -> Iterator[None]:
 def epochs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Epoch]:
     """The variants; each keeps its network and data from sweep to sweep."""
     digits = load("train").take(torch.arange(IMAGES))
-    assignment, default = RECIPES["assignment"], RECIPES["default"]
-    return dict(
-        zip(
-            VARIANTS,
-            (
-                _published_epoch(tmp_path_factory.mktemp("mnist")),
-                _our_epoch(_prepared_network(), assignment, digits),
-                _our_epoch(_network(), assignment, digits),
-                _our_epoch(_prepared_network(), default, digits),
-            ),
-            strict=True,
-        )
-    )
+    plain, augmented = RECIPES["assignment"], RECIPES["default"]
+    torch_engine = Engine("torch", "cpu", "")
+    made = [
+        _published_epoch(tmp_path_factory.mktemp("mnist")),
+        _our_epoch(_network(), plain, digits, torch_engine),
+        _our_epoch(prepare(_network(), torch_engine), plain, digits, torch_engine),
+        _our_epoch(prepare(_network(), torch_engine), augmented, digits, torch_engine),
+    ]
+    if lanes.available():
+        engine = Engine("lanes", "cpu", "")
+        for recipe in (plain, augmented):
+            network = prepare(_network(), engine, THREADS)
+            made.append(_our_epoch(network, recipe, digits, engine))
+    return dict(zip(VARIANTS, made, strict=False))
 
 
 def _published_epoch(folder: Path) -> Epoch:
@@ -82,19 +86,16 @@ def _published_epoch(folder: Path) -> Epoch:
     return lambda: published.train_epoch(network, loader, optimiser)
 
 
-def _our_epoch(network: nn.Module, recipe: Recipe, digits: Digits) -> Epoch:
+def _our_epoch(network: nn.Module, recipe: Recipe, digits: Digits, engine: Engine) -> Epoch:
     """One epoch of the real trainer, which validates on a single image: next to nothing."""
     one_image = digits.take(torch.tensor([0]))
-    return lambda: list(train(network, recipe, 1, digits, one_image, SEED))
+    gather = gather_for(engine)
+    return lambda: list(train(network, recipe, 1, digits, one_image, SEED, gather))
 
 
 def _network() -> nn.Sequential:
     torch.manual_seed(SEED)
     return build(REFERENCE_DESIGNS[DESIGN])
-
-
-def _prepared_network() -> nn.Sequential:
-    return prepare(_network(), choose_engine("torch", "cpu"))
 
 
 def test_the_published_network_is_the_design() -> None:
@@ -109,6 +110,8 @@ def test_epoch(
     benchmark: BenchmarkFixture, epochs: dict[str, Epoch], sweep: int, variant: str
 ) -> None:
     """One epoch of one variant, after a warm-up in the first sweep."""
+    if variant not in epochs:
+        pytest.skip(f"lanes cannot run here: {lanes.why_not()}")
     benchmark.group = f"epoch of {IMAGES:,} images, sweep {sweep}"
     benchmark.extra_info.update(
         variant=variant,

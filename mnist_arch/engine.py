@@ -6,26 +6,31 @@ Every engine trains the same `nn.Module` with the same optimiser and gives the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mnist_arch import augment, lanes
+from mnist_arch.data import MEAN, STANDARD_DEVIATION
 from mnist_arch.errors import UserError
+from mnist_arch.training import Gather
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ENGINES = ("auto", "torch")
-
-Network = TypeVar("Network", bound=nn.Module)
+ENGINES = ("auto", "torch", "lanes")
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine on a device, and one line that says why this one."""
+    """An engine (`torch` or `lanes`) on a device, and one line that says why this one.
+
+    `falls_back` says that a network whose layers lanes does not know is trained by torch instead
+    of being refused.
+    """
 
     name: str
     device: str
     reason: str
+    falls_back: bool = True
 
 
 def choose_device(name: str) -> str:
@@ -46,19 +51,46 @@ def choose_device(name: str) -> str:
 
 
 def choose_engine(engine: str, device: str) -> Engine:
-    """Choose an engine for a device; raises `UserError` where it can't run."""
-    chosen = choose_device(device)
+    """Choose an engine for a device; raises `UserError` where it cannot run."""
     if engine not in ENGINES:
         raise UserError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
-    return Engine("torch", chosen, f"engine torch on {chosen}")
+    chosen = choose_device(device)
+    obstacle = "it trains on a CPU only" if chosen != "cpu" else lanes.why_not()
+    if engine == "torch" or (engine == "auto" and obstacle):
+        why = f" (lanes not used: {obstacle})" if engine == "auto" else ""
+        return Engine("torch", chosen, f"engine torch on {chosen}{why}")
+    if obstacle:
+        raise UserError(
+            f"--engine lanes cannot run here: {obstacle}; use --engine torch, or --engine auto"
+        )
+    reason = f"engine lanes on cpu ({lanes.instruction_set()})"
+    return Engine("lanes", chosen, reason, falls_back=engine == "auto")
 
 
-def prepare(network: Network, engine: Engine) -> Network:
-    """Move a network to the engine's device, in the memory layout that is fastest there.
+def prepare(network: nn.Sequential, engine: Engine, threads: int = 1) -> nn.Module:
+    """Make a network ready for training by an engine; its parameters stay what they are.
 
-    On a CPU that is channels last, which is faster than rows last on designs of 8 to 32
-    channels (`pytest benchmarks` measures both).
+    Lanes takes a network over layer by layer, with `threads` threads; one with a layer that it
+    does not know is left to torch, or refused with `UserError` where lanes was asked for. Torch
+    on a CPU stores channels last, which is faster than rows last on designs of 8 to 32 channels
+    (`pytest benchmarks` measures both).
     """
+    if engine.name == "lanes":
+        unsupported = lanes.supports(network)
+        if unsupported is None:
+            return lanes.accelerate(network, threads)
+        if not engine.falls_back:
+            raise UserError(f"--engine lanes: {unsupported}; use --engine auto or torch")
     if engine.device == "cpu":
         return network.to(memory_format=torch.channels_last)
     return network.to(engine.device)
+
+
+def gather_for(engine: Engine) -> Gather:
+    """What makes batches of images for an engine."""
+    return _gather if engine.name == "lanes" else augment.gather
+
+
+def _gather(images: Tensor, index: Tensor, matrices: Tensor | None) -> Tensor:
+    """As `augment.gather`, in one native pass."""
+    return lanes.augment(images, index, matrices, MEAN, STANDARD_DEVIATION)

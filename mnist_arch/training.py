@@ -130,6 +130,7 @@ def train(
     optimiser = torch.optim.SGD(
         network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum,
         nesterov=recipe.nesterov, weight_decay=recipe.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
     )  # fmt: skip
     schedule = _schedule(optimiser, recipe, epochs * steps)
     for epoch in range(1, epochs + 1):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.build import build
 from mnist_arch.data import Digits
 from mnist_arch.design import BASELINE, Design
-from mnist_arch.engine import Engine, prepare
+from mnist_arch.engine import Engine, gather_for, prepare
 from mnist_arch.rules import Rejected, Rejection
 from mnist_arch.training import Diverged, Recipe, is_out_of_memory, seed_everything, train
 from search import record
@@ -96,10 +97,11 @@ class Objective:
 
     def _epochs(self, trial: optuna.Trial, design: Design, recipe: Recipe, seed: int) -> float:
         seed_everything(seed)
-        network = prepare(build(design, self.settings.rules), self.engine)
+        network = prepare(build(design, self.settings.rules), self.engine, torch.get_num_threads())
         accuracy = 0.0
         for epoch in train(
-            network, recipe, self.settings.epochs, self.fit, self.validation, seed
+            network, recipe, self.settings.epochs, self.fit, self.validation, seed,
+            gather_for(self.engine),
         ):  # fmt: skip
             accuracy = epoch.validation_accuracy
             record.write_epoch(trial, epoch)

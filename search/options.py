@@ -89,7 +89,10 @@ def add_training_options(to: argparse.ArgumentParser) -> None:
         "assignment: fit on 60,000, validate on the test images (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--engine", choices=("auto", "torch"), default="auto", help="default %(default)s"
+        "--engine",
+        choices=("auto", "torch", "lanes"),
+        default="auto",
+        help="lanes: the fast one on a CPU; auto takes it where it runs (default %(default)s)",
     )
     group.add_argument(
         "--device",

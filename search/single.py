@@ -12,7 +12,7 @@ from rich.console import Console
 from mnist_arch.build import build
 from mnist_arch.data import protocol_digits
 from mnist_arch.design import REFERENCE_DESIGNS, Design
-from mnist_arch.engine import choose_engine, prepare
+from mnist_arch.engine import choose_engine, gather_for, prepare
 from mnist_arch.errors import UserError
 from mnist_arch.training import Diverged, EpochRecord, is_out_of_memory, seed_everything, train
 from search import files, summary, tables
@@ -48,12 +48,12 @@ def train_single(options: argparse.Namespace, settings: Settings, design: Design
     }
     files.write_json(folder / "training.json", document)
     seed_everything(settings.seed)
-    network = prepare(build(design, settings.rules), engine)
+    network = prepare(build(design, settings.rules), engine, torch.get_num_threads())
     records: list[EpochRecord] = []
     try:
         for epoch in train(
             network, settings.recipe, settings.epochs, fit.to(engine.device),
-            validation.to(engine.device), settings.seed,
+            validation.to(engine.device), settings.seed, gather_for(engine),
         ):  # fmt: skip
             records.append(epoch)
             files.write_text(folder / "epochs.csv", tables.to_csv(tables.log_frame(records)))

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+from mnist_arch import lanes
+from mnist_arch.augment import Affine, draw_matrices, gather
 from mnist_arch.build import build
-from mnist_arch.design import REFERENCE_DESIGNS
-from mnist_arch.engine import Engine, choose_device, choose_engine, prepare
+from mnist_arch.data import load
+from mnist_arch.design import REFERENCE_DESIGNS, AveragePool, Conv, Design, MaxPool
+from mnist_arch.engine import Engine, choose_device, choose_engine, gather_for, prepare
 from mnist_arch.errors import UserError
+from mnist_arch.training import RECIPES, seed_everything, train
+
+LOGITS = Conv(10, 1, 0, batch_norm=False, relu=False, bias=True)
+PLAIN = Design((Conv(6), MaxPool(), Conv(12), MaxPool(), Conv(12), AveragePool(), LOGITS))
 
 
 def present(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -48,15 +57,81 @@ def test_the_message_names_the_devices_that_are_there(monkeypatch: pytest.Monkey
         choose_device("cuda")
 
 
-@pytest.mark.parametrize("name", ["auto", "torch"])
-def test_an_engine_says_where_it_runs(name: str) -> None:
-    engine = choose_engine(name, "cpu")
+NOT_BUILT = "the lanes library was not built"
+
+needs_lanes = pytest.mark.skipif(not lanes.available(), reason=f"lanes: {lanes.why_not()}")
+
+
+def test_torch_says_where_it_runs() -> None:
+    engine = choose_engine("torch", "cpu")
     assert (engine.name, engine.device) == ("torch", "cpu")
     assert engine.reason == "engine torch on cpu"
 
 
+@needs_lanes
+@pytest.mark.parametrize("name", ["auto", "lanes"])
+def test_lanes_is_taken_on_a_cpu_and_says_its_instruction_set(name: str) -> None:
+    engine = choose_engine(name, "cpu")
+    assert (engine.name, engine.device) == ("lanes", "cpu")
+    assert engine.reason == f"engine lanes on cpu ({lanes.instruction_set()})"
+
+
+def test_auto_falls_back_to_torch_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "why_not", lambda: NOT_BUILT)
+    engine = choose_engine("auto", "cpu")
+    assert engine.name == "torch"
+    assert engine.reason == f"engine torch on cpu (lanes not used: {NOT_BUILT})"
+
+
+def test_lanes_where_it_cannot_run_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "why_not", lambda: NOT_BUILT)
+    message = f"--engine lanes cannot run here: {NOT_BUILT}; use --engine torch, or --engine auto"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        choose_engine("lanes", "cpu")
+
+
+def test_lanes_on_a_gpu_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    present(monkeypatch, cuda=True, mps=False)
+    with pytest.raises(UserError, match="it trains on a CPU only"):
+        choose_engine("lanes", "cuda")
+    assert choose_engine("auto", "cuda").name == "torch"
+
+
+@needs_lanes
+def test_a_layer_that_lanes_does_not_know_is_left_to_torch_or_refused() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 10, 28), nn.Tanh(), nn.Flatten())
+    assert prepare(network, Engine("lanes", "cpu", "", falls_back=True)) is network
+    with pytest.raises(UserError, match="Tanh"):
+        prepare(network, Engine("lanes", "cpu", "", falls_back=False))
+
+
+@needs_lanes
+def test_both_engines_make_the_same_batches() -> None:
+    images = torch.randint(0, 256, (20, 28, 28), dtype=torch.uint8)
+    index = torch.tensor([3, 1, 19])
+    matrices = draw_matrices(Affine(10, 0.1, 0.1), 3, torch.Generator().manual_seed(0))
+    for maps in (None, matrices):
+        native = gather_for(Engine("lanes", "cpu", ""))(images, index, maps)
+        torch.testing.assert_close(native, gather(images, index, maps), atol=2e-5, rtol=1e-5)
+
+
+@needs_lanes
+def test_both_engines_train_alike() -> None:
+    """Without dropout the first epochs of two engines differ by rounding only."""
+    digits = load("train").take(torch.arange(512))
+    recipe = replace(RECIPES["default"], learning_rate=0.02)
+    losses = []
+    for name in ("torch", "lanes"):
+        engine = Engine(name, "cpu", "")
+        seed_everything(5)
+        network = prepare(build(PLAIN), engine)
+        records = list(train(network, recipe, 2, digits, digits, 5, gather_for(engine)))
+        losses.append([record.validation_loss for record in records])
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
 def test_an_unknown_engine_is_a_mistake() -> None:
-    with pytest.raises(UserError, match=r"^--engine jax: must be one of auto, torch"):
+    with pytest.raises(UserError, match=r"^--engine jax: must be one of auto, torch, lanes"):
         choose_engine("jax", "cpu")
 
 

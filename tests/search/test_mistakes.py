@@ -11,10 +11,10 @@ import pytest
 
 from mnist_arch.design import BASELINE
 from mnist_arch.errors import UserError
-from search import options, run, show, train
+from search import doctor, options, run, show, train
 from tests.search.commands import ROOT, command, environment
 
-MAINS = {"run": run.main, "train": train.main, "show": show.main}
+MAINS = {"run": run.main, "train": train.main, "show": show.main, "doctor": doctor.main}
 
 
 def told(capsys: pytest.CaptureFixture[str], verb: str, *arguments: str | Path) -> str:
@@ -170,7 +170,7 @@ def test_ctrl_c_anywhere_is_status_130(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == "interrupted\n"
 
 
-@pytest.mark.parametrize("verb", ["run", "train", "show"])
+@pytest.mark.parametrize("verb", ["run", "train", "show", "doctor"])
 def test_help_names_examples_and_needs_no_torch(verb: str) -> None:
     script = (
         f"import runpy, sys; sys.argv = ['search.{verb}', '--help']\n"

@@ -1,0 +1,124 @@
+// The C interface of the engine. No exception leaves it: every call returns a LanesStatus.
+#include "lanes.h"
+
+#include <chrono>
+#include <new>
+
+#include "images.h"
+#include "network.h"
+
+namespace {
+
+template <class Call>
+int guarded(const Call& call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return kLanesOutOfMemory;
+  } catch (const std::length_error&) {
+    return kLanesOutOfMemory;
+  } catch (...) {
+    return kLanesInvalid;
+  }
+}
+
+bool is_sound(const LanesStage& stage) {
+  const int height = stage.height + 2 * stage.padding - stage.kernel + 1;
+  const int width = stage.width + 2 * stage.padding - stage.kernel + 1;
+  return stage.in_channels > 0 && stage.out_channels > 0 && stage.kernel > 0 &&
+         stage.padding >= 0 && stage.padding <= stage.kernel / 2 && height > 0 && width > 0 &&
+         (stage.pool != kMaxPool || (height > 1 && width > 1));
+}
+
+} // namespace
+
+const char* lanes_instruction_set(void) { return LANES_NAME; }
+
+int lanes_cpu_supports(const char* instruction_set) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  if (!std::strcmp(instruction_set, "avx2"))
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (!std::strcmp(instruction_set, "avx512"))
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("fma");
+#endif
+  return !std::strcmp(instruction_set, "baseline");
+}
+
+int lanes_create(const LanesStage* stages, int count, int threads, void** network) {
+  return guarded([&]() -> int {
+    if (count < 1 || threads < 1) return kLanesInvalid;
+    for (int i = 0; i < count; ++i)
+      if (!is_sound(stages[i])) return kLanesInvalid;
+    *network = new Network(stages, count, threads);
+    return kLanesDone;
+  });
+}
+
+void lanes_destroy(void* network) { delete static_cast<Network*>(network); }
+
+int lanes_forward(void* network, const LanesTensors* tensors, const float* images, int64_t count,
+                  int use_batch, int keep, uint64_t seed, float* logits) {
+  return guarded([&]() -> int {
+    if (count < 1) return kLanesInvalid;
+    static_cast<Network*>(network)->forward(tensors, images, count, use_batch != 0, keep != 0, seed,
+                                            logits);
+    return kLanesDone;
+  });
+}
+
+int lanes_backward(void* network, const LanesTensors* tensors, const float* slopes) {
+  return guarded([&]() -> int {
+    return static_cast<Network*>(network)->backward(tensors, slopes) ? kLanesDone : kLanesStale;
+  });
+}
+
+int lanes_dropout_mask(uint64_t seed, int layer, double probability, int element_wise,
+                       int64_t count, int channels, int height, int width, uint8_t* mask) {
+  const int32_t threshold = dropout_threshold(probability);
+  const long pixels = long(height) * width;
+  for (int64_t image = 0; image < count; ++image)
+    for (int channel = 0; channel < channels; ++channel) {
+      if (!element_wise) {
+        *mask++ = channel_is_kept(dropout_key(seed, layer, image, channel), threshold);
+        continue;
+      }
+      ElementMask decisions;
+      decisions.set(seed, layer, image, channel, threshold);
+      for (long pixel = 0; pixel < pixels; ++pixel) *mask++ = decisions.kept(int(pixel))[0] != 0;
+    }
+  return kLanesDone;
+}
+
+int lanes_augment(const uint8_t* images, int64_t available, const int64_t* index, int64_t count,
+                  const float* matrices, float mean, float deviation, float* result) {
+  return augment(images, available, index, count, matrices, mean, deviation, result)
+             ? kLanesDone
+             : kLanesInvalid;
+}
+
+double lanes_ceiling(double seconds) {
+  constexpr int kChains = 12;
+  constexpr long kRounds = 20000;
+  Vector total[kChains];
+  for (int i = 0; i < kChains; ++i) total[i] = broadcast(float(i));
+  Vector factor = broadcast(0.999f), term = broadcast(0.5f);
+  typedef std::chrono::steady_clock Clock;
+  const auto begin = Clock::now();
+  double elapsed = 0, operations = 0;
+  while (elapsed < seconds) {
+    for (long round = 0; round < kRounds; ++round) {
+#pragma GCC unroll 12
+      for (int i = 0; i < kChains; ++i) total[i] = total[i] * factor + term;
+    }
+    operations += 2.0 * kRounds * kChains * kVector;
+    elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+  Vector sum{};
+  for (int i = 0; i < kChains; ++i) sum += total[i];
+  volatile float sink = sum[0];
+  (void)sink;
+  return operations / elapsed / 1e9;
+}

@@ -1,0 +1,289 @@
+// What stands between two convolutions: batch norm, ReLU, dropout and pooling of one tile, in one
+// pass over its memory forward and two backward (the first gathers the sums that batch norm's
+// gradient needs of the whole batch, the second uses them).
+//
+// "value" is the convolution's output after the ReLU that precedes batch norm, if there is one.
+// Forward:  value -> scale * value + shift -> [ReLU] -> [dropout] -> [pool] -> [dropout].
+// Dropout of whole channels is a factor for each (channel, image) and, never being negative,
+// commutes with ReLU and pooling: it is folded into scale and shift, as dropout's 1/(1-p) is.
+// Everything that a backward pass needs beside `value` is computed again from it.
+#pragma once
+
+#include "convolution.h"
+#include "random.h"
+
+namespace {
+
+enum Pool { kNoPool = 0, kMaxPool = 1, kAveragePool = 2 };
+
+struct ElementDropout { // layer -1: none
+  int layer = -1;
+  int32_t threshold = 0;
+};
+
+struct Pass {
+  bool relu_before = false, relu = false, batch_norm = false;
+  int pool = kNoPool;
+  ElementDropout before, after; // of the pool
+  float gain = 1;               // product of 1/(1-p) of both
+  Layout value;                 // before pooling
+  Layout pooled;                // after it, no gap: the layout of its gradient
+  Layout output;                // after it, with the gap that the next convolution reads
+  // One number a channel:
+  const float *scale = nullptr, *shift = nullptr; // batch norm as an affine map
+  const float *mean = nullptr;                    // of the batch
+  const float *constant = nullptr, *linear = nullptr; // batch norm's gradient, see backward
+};
+
+struct TileTask {
+  uint64_t seed;
+  int64_t first_image;
+  int valid;             // images in the tile; the other lanes are padding
+  const float* factors;  // [channel][16]: dropout of channels, or null
+  bool drop;             // whether element-wise dropout is active
+};
+
+LANES_INLINE IntVector all_ones() { return IntVector{} == IntVector{}; }
+
+struct Masks {
+  ElementMask before, after;
+  bool has_before, has_after;
+
+  Masks(const Pass& pass, const TileTask& task, int channel, int lane)
+      : has_before(pass.before.layer >= 0), has_after(pass.after.layer >= 0) {
+    const int64_t image = task.first_image + lane;
+    if (has_before) before.set(task.seed, pass.before.layer, image, channel, pass.before.threshold);
+    if (has_after) after.set(task.seed, pass.after.layer, image, channel, pass.after.threshold);
+  }
+  LANES_INLINE Vector keep_before(int pixel, Vector value) const {
+    return has_before ? keep_where(before.kept(pixel), value) : value;
+  }
+  LANES_INLINE Vector keep_after(int pixel, Vector value) const {
+    return has_after ? keep_where(after.kept(pixel), value) : value;
+  }
+};
+
+inline void clear_gaps(const Layout& map, float* channel) {
+  if (map.gap == 0) return;
+  const size_t bytes = size_t(map.gap) * kTile * sizeof(float);
+  std::memset(channel, 0, bytes);
+  for (int row = 0; row < map.height; ++row)
+    std::memset(channel + map.origin() + row * map.row + long(map.width) * kTile, 0, bytes);
+}
+
+LANES_INLINE Vector channel_factor(const Pass& pass, const TileTask& task, int channel, int lane) {
+  const Vector gain = broadcast(pass.gain);
+  return task.factors ? gain * load(task.factors + channel * kTile + lane) : gain;
+}
+
+template <bool kRelu>
+LANES_INLINE Vector affine(Vector value, Vector scale, Vector shift) {
+  const Vector result = value * scale + shift;
+  return kRelu ? at_least(result, Vector{}) : result;
+}
+
+template <bool kRelu, bool kDrop, int kPool>
+void forward_pass(const Pass& pass, const TileTask& task, const float* values, float* outputs) {
+  const int width = pass.value.width, pooled_width = pass.pooled.width;
+  for (int channel = 0; channel < pass.value.channels; ++channel) {
+    clear_gaps(pass.output, outputs + channel * pass.output.channel);
+    for (int lane = 0; lane < kTile; lane += kVector) {
+      const Vector factor = channel_factor(pass, task, channel, lane);
+      const Vector scale = factor * pass.scale[channel], shift = factor * pass.shift[channel];
+      const float* value = values + channel * pass.value.channel + lane;
+      float* output = outputs + pass.output.origin() + channel * pass.output.channel + lane;
+      Masks masks(pass, task, channel, lane);
+      const auto activated = [&](int row, int column) __attribute__((always_inline)) {
+        const int pixel = row * width + column;
+        Vector result = affine<kRelu>(load(value + long(pixel) * kTile), scale, shift);
+        return kDrop ? masks.keep_before(pixel, result) : result;
+      };
+      if (kPool == kAveragePool) {
+        Vector total{};
+        for (int row = 0; row < pass.value.height; ++row) {
+          Vector row_total{};
+          for (int column = 0; column < width; ++column) row_total += activated(row, column);
+          total += row_total;
+        }
+        total /= float(pass.value.height * width);
+        store(output, kDrop ? masks.keep_after(0, total) : total);
+        continue;
+      }
+      for (int row = 0; row < pass.pooled.height; ++row)
+        for (int column = 0; column < pooled_width; ++column) {
+          Vector result;
+          if (kPool == kMaxPool) {
+            const int r = 2 * row, c = 2 * column;
+            result = at_least(at_least(activated(r, c), activated(r, c + 1)),
+                              at_least(activated(r + 1, c), activated(r + 1, c + 1)));
+          } else {
+            result = activated(row, column);
+          }
+          if (kDrop) result = masks.keep_after(row * pooled_width + column, result);
+          store(output + row * pass.output.row + column * kTile, result);
+        }
+    }
+  }
+}
+
+// Calls visit(row, column, value, slope) for every pixel of one channel of one lane group, slope
+// being the gradient at batch norm's output; end_row() after every pixel row or two.
+template <bool kRelu, bool kDrop, int kPool, class Visit, class EndRow>
+LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int channel, int lane,
+                               const float* values, const float* gradients, Visit visit,
+                               EndRow end_row) {
+  const int width = pass.value.width, height = pass.value.height;
+  const Vector factor = channel_factor(pass, task, channel, lane);
+  const Vector scale = factor * pass.scale[channel], shift = factor * pass.shift[channel];
+  const float* value = values + channel * pass.value.channel + lane;
+  const float* gradient = gradients + channel * pass.pooled.channel + lane;
+  const Masks masks(pass, task, channel, lane);
+  const auto through = [&](int pixel, Vector input, Vector slope) __attribute__((always_inline)) {
+    if (kDrop) slope = masks.keep_before(pixel, slope);
+    if (kRelu) slope = keep_where(input * scale + shift > 0, slope);
+    return slope;
+  };
+  if (kPool == kAveragePool) {
+    Vector slope = load(gradient) * factor / float(height * width);
+    if (kDrop) slope = masks.keep_after(0, slope);
+    for (int row = 0; row < height; ++row) {
+      for (int column = 0; column < width; ++column) {
+        const int pixel = row * width + column;
+        const Vector input = load(value + long(pixel) * kTile);
+        visit(row, column, input, through(pixel, input, slope));
+      }
+      end_row();
+    }
+    return;
+  }
+  if (kPool == kNoPool) {
+    for (int row = 0; row < height; ++row) {
+      for (int column = 0; column < width; ++column) {
+        const int pixel = row * width + column;
+        const Vector input = load(value + long(pixel) * kTile);
+        Vector slope = load(gradient + long(pixel) * kTile) * factor;
+        if (kDrop) slope = masks.keep_after(pixel, slope);
+        visit(row, column, input, through(pixel, input, slope));
+      }
+      end_row();
+    }
+    return;
+  }
+  const int pooled_height = pass.pooled.height, pooled_width = pass.pooled.width;
+  for (int row = 0; row < pooled_height; ++row) {
+    for (int column = 0; column < pooled_width; ++column) {
+      const int pooled_pixel = row * pooled_width + column;
+      Vector slope = load(gradient + long(pooled_pixel) * kTile) * factor;
+      if (kDrop) slope = masks.keep_after(pooled_pixel, slope);
+      Vector input[4], activated[4];
+      int pixel[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        pixel[i] = (2 * row + i / 2) * width + 2 * column + i % 2;
+        input[i] = load(value + long(pixel[i]) * kTile);
+        activated[i] = affine<kRelu>(input[i], scale, shift);
+        if (kDrop) activated[i] = masks.keep_before(pixel[i], activated[i]);
+      }
+      const Vector largest = at_least(at_least(activated[0], activated[1]),
+                                      at_least(activated[2], activated[3]));
+      IntVector open = all_ones(); // the first of equals takes the gradient, as in PyTorch
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const IntVector here = open & (activated[i] == largest);
+        open &= ~here;
+        Vector share = keep_where(here, slope);
+        // After ReLU a kept maximum that is not positive passes no gradient; a dropped one is 0.
+        if (kRelu) share = keep_where(activated[i] > 0, share);
+        else if (kDrop) share = masks.keep_before(pixel[i], share);
+        visit(2 * row + i / 2, 2 * column + i % 2, input[i], share);
+      }
+    }
+    end_row();
+  }
+  for (int row = 0; row < height; ++row) { // the odd row and column that pooling leaves out
+    const bool left_out = row >= 2 * pooled_height;
+    for (int column = left_out ? 0 : 2 * pooled_width; column < width; ++column)
+      visit(row, column, load(value + (long(row) * width + column) * kTile), Vector{});
+  }
+  end_row();
+}
+
+// Adds to sums [channel][2]: the slope, and the slope times (value - mean), over valid lanes.
+template <bool kRelu, bool kDrop, int kPool>
+void backward_sums(const Pass& pass, const TileTask& task, const float* values,
+                   const float* gradients, double* sums) {
+  for (int channel = 0; channel < pass.value.channels; ++channel)
+    for (int lane = 0; lane < kTile; lane += kVector) {
+      const Vector mean = broadcast(pass.mean[channel]);
+      Vector total{}, product{}, row_total{}, row_product{};
+      visit_slopes<kRelu, kDrop, kPool>(
+          pass, task, channel, lane, values, gradients,
+          [&](int, int, Vector value, Vector slope) __attribute__((always_inline)) {
+            row_total += slope;
+            row_product += slope * (value - mean);
+          },
+          [&]() __attribute__((always_inline)) {
+            total += row_total;
+            product += row_product;
+            row_total = row_product = Vector{};
+          });
+      sums[2 * channel] += sum_valid(total, lane, task.valid);
+      sums[2 * channel + 1] += sum_valid(product, lane, task.valid);
+    }
+}
+
+// The gradient at the convolution's output: scale * slope + constant + linear * (value - mean),
+// the last two being what batch norm's own statistics pass on (zero in padding lanes), through the
+// ReLU before batch norm. bias_sums [channel] gets its sum over the tile.
+template <bool kRelu, bool kDrop, int kPool>
+void backward_pass(const Pass& pass, const TileTask& task, const Layout& slope_map,
+                   const float* values, const float* gradients, float* slopes, double* bias_sums) {
+  const IntVector keep_all = pass.relu_before ? IntVector{} : all_ones();
+  for (int channel = 0; channel < pass.value.channels; ++channel) {
+    clear_gaps(slope_map, slopes + channel * slope_map.channel);
+    for (int lane = 0; lane < kTile; lane += kVector) {
+      Vector is_image{};
+      for (int i = 0; i < kVector; ++i) is_image[i] = lane + i < task.valid ? 1.0f : 0.0f;
+      const Vector scale = broadcast(pass.scale[channel]), mean = broadcast(pass.mean[channel]);
+      const Vector constant = is_image * pass.constant[channel];
+      const Vector linear = is_image * pass.linear[channel];
+      float* output = slopes + slope_map.origin() + channel * slope_map.channel + lane;
+      Vector total{}, row_total{};
+      visit_slopes<kRelu, kDrop, kPool>(
+          pass, task, channel, lane, values, gradients,
+          [&](int row, int column, Vector value, Vector slope) __attribute__((always_inline)) {
+            Vector result = scale * slope + (constant + linear * (value - mean));
+            result = keep_where(keep_all | (value > 0), result);
+            store(output + row * slope_map.row + long(column) * kTile, result);
+            row_total += result;
+          },
+          [&]() __attribute__((always_inline)) {
+            total += row_total;
+            row_total = Vector{};
+          });
+      bias_sums[channel] += sum_valid(total, lane, kTile);
+    }
+  }
+}
+
+// Calls run<relu, drop, pool>(arguments...) for the pass's own combination.
+#define LANES_DISPATCH(run, pass, task, ...)                                                     \
+  do {                                                                                           \
+    const int choice = ((pass).relu ? 6 : 0) + ((task).drop ? 3 : 0) + (pass).pool;              \
+    switch (choice) {                                                                            \
+      case 0: run<false, false, kNoPool>(pass, task, __VA_ARGS__); break;                        \
+      case 1: run<false, false, kMaxPool>(pass, task, __VA_ARGS__); break;                       \
+      case 2: run<false, false, kAveragePool>(pass, task, __VA_ARGS__); break;                   \
+      case 3: run<false, true, kNoPool>(pass, task, __VA_ARGS__); break;                         \
+      case 4: run<false, true, kMaxPool>(pass, task, __VA_ARGS__); break;                        \
+      case 5: run<false, true, kAveragePool>(pass, task, __VA_ARGS__); break;                    \
+      case 6: run<true, false, kNoPool>(pass, task, __VA_ARGS__); break;                         \
+      case 7: run<true, false, kMaxPool>(pass, task, __VA_ARGS__); break;                        \
+      case 8: run<true, false, kAveragePool>(pass, task, __VA_ARGS__); break;                    \
+      case 9: run<true, true, kNoPool>(pass, task, __VA_ARGS__); break;                          \
+      case 10: run<true, true, kMaxPool>(pass, task, __VA_ARGS__); break;                        \
+      case 11: run<true, true, kAveragePool>(pass, task, __VA_ARGS__); break;                    \
+    }                                                                                            \
+  } while (false)
+
+} // namespace

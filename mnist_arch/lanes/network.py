@@ -1,0 +1,187 @@
+"""A network that trains with lanes: an `nn.Module` that shares everything with its original."""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from mnist_arch.lanes.engine import Engine, parameters
+from mnist_arch.lanes.layers import read
+from mnist_arch.lanes.stage import IMAGE, Stage
+
+
+def accelerate(
+    network: nn.Sequential, threads: int = 1, instruction_set: str | None = None
+) -> Accelerated:
+    """A module that computes what `network` does, with the same layers, faster.
+
+    `network` is a flat `nn.Sequential` of CPU float32 layers; raises `Unsupported`, naming the
+    layer, for one that lanes cannot train, OSError where the library was not built. `threads` (at
+    least 1) share the images of a batch. `instruction_set` is for tests: None takes the best.
+    """
+    return Accelerated(network, threads, instruction_set)
+
+
+class Accelerated(nn.Sequential):
+    """The layers of the given network, run by the native engine.
+
+    Parameters, buffers, their names and the training flags are those of the given network. The
+    gradient by the images is not computed.
+    """
+
+    def __init__(
+        self, network: nn.Sequential, threads: int = 1, instruction_set: str | None = None
+    ) -> None:
+        """Share the layers of `network`; see `accelerate`."""
+        if operator.index(threads) < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        read(network)
+        super().__init__(OrderedDict(network.named_children()))
+        self.training = network.training
+        self.threads = threads
+        self.instruction_set = instruction_set
+        self.seed: int | None = None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._stages = read(self)
+        self._idle = [Engine(self._stages, self.threads, self.instruction_set)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the native memory, which a copy builds for itself."""
+        return {key: value for key, value in self.__dict__.items() if key not in _NATIVE}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy and build its own native memory."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._prepare()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, outputs] of float32 images [N, 1, 28, 28] on the CPU; N is at least 1."""
+        _check_images(images)
+        mine = parameters(self._stages)
+        _check_layers(self, mine)
+        if self.training:
+            self._begin_step(len(images))
+        keep = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in mine)
+        images = images.detach().contiguous()
+        if keep:
+            logits: Tensor = _Step.apply(self, images, *mine)
+            return logits
+        engine = self._take()
+        try:
+            return engine.forward(images, self.training, False, self.seed or 0)
+        finally:
+            self._idle.append(engine)
+
+    def masks(self, images: int) -> dict[int, Tensor]:
+        """The dropout masks of the last training pass, by layer, for a batch of `images`.
+
+        bool, True where kept: [N, C] for dropout of channels, else [N, C, rows, columns].
+        """
+        from mnist_arch.lanes.dropout import dropout_mask
+
+        if self.seed is None:
+            return {}
+        return {
+            dropout.layer: dropout_mask(self.seed, dropout, images)
+            for stage in self._stages
+            for dropout in stage.dropouts()
+        }
+
+    def _begin_step(self, images: int) -> None:
+        """Draw this step's seed, count its batch, refuse a batch without a variance."""
+        for stage in self._stages:
+            norm = stage.batch_norm
+            if norm is None:
+                continue
+            if images * stage.convolved[1] * stage.convolved[2] == 1:
+                raise ValueError("batch norm needs more than one value per channel when training")
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.add_(1)
+        if any(stage.has_dropout() for stage in self._stages):
+            self.seed = int(torch.empty((), dtype=torch.int64).random_())
+
+    def _take(self) -> Engine:
+        """An engine whose last forward pass is not waiting for its backward pass."""
+        if self._idle:
+            return self._idle.pop()
+        return Engine(self._stages, self.threads, self.instruction_set)
+
+
+_NATIVE = ("_stages", "_idle")
+
+
+class _Lease:
+    """An engine in use by one step, handed back when its backward pass or its graph is gone."""
+
+    def __init__(self, owner: Accelerated) -> None:
+        self._idle: list[Engine] = owner._idle
+        self._engine: Engine | None = owner._take()
+
+    def engine(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("lanes: this graph was backpropagated already; it can be only once")
+        return self._engine
+
+    def end(self) -> None:
+        if self._engine is not None:
+            self._idle.append(self._engine)
+            self._engine = None
+
+    def __del__(self) -> None:
+        self.end()
+
+
+class _Step(torch.autograd.Function):
+    """The whole network as one function of its parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, owner: Accelerated, images: Tensor, *_: Tensor) -> Tensor:
+        lease = ctx.lease = _Lease(owner)
+        return lease.engine().forward(images, owner.training, True, owner.seed or 0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
+        engine = ctx.lease.engine()
+        gradients = engine.backward(slopes.contiguous(), ctx.needs_input_grad[2:])
+        ctx.lease.end()
+        return (None, None, *gradients)
+
+
+def _check_images(images: Tensor) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a tensor, not {type(images).__name__}")
+    if images.dtype != torch.float32 or images.device.type != "cpu":
+        raise TypeError(f"images must be float32 on the CPU, not {images.dtype} on {images.device}")
+    if images.ndim != 4 or tuple(images.shape[1:]) != IMAGE or len(images) < 1:
+        raise ValueError(f"images must be [N, 1, 28, 28], N at least 1, not {list(images.shape)}")
+    if images.requires_grad and torch.is_grad_enabled():
+        raise ValueError("lanes does not compute the gradient by the images: detach them")
+
+
+def _check_layers(network: Accelerated, mine: list[Tensor]) -> None:
+    if any(layer.training != network.training for layer in network):
+        raise ValueError("lanes needs every layer in the same mode: call train() or eval()")
+    statistics = [
+        buffer
+        for stage in network._stages
+        if stage.batch_norm is not None
+        for buffer in (stage.batch_norm.running_mean, stage.batch_norm.running_var)
+        if buffer is not None
+    ]
+    for tensor in (*mine, *statistics):
+        if tensor.dtype != torch.float32 or tensor.is_cpu is False or not tensor.is_contiguous():
+            raise TypeError(
+                "parameters and statistics must be contiguous float32 on the CPU, not"
+                f" {tensor.dtype} on {tensor.device}"
+            )
+
+
+__all__ = ["Accelerated", "Stage", "accelerate"]

@@ -1,0 +1,53 @@
+"""Builds the native library of `mnist_arch.lanes`, once for each instruction set.
+
+It is optional: without a C++ compiler the package installs all the same, and trains with PyTorch.
+"""
+
+import platform
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NATIVE = "mnist_arch/lanes/native"
+COMMON = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+COMMON += ["-fvisibility=hidden", "-pthread"]
+AVX512 = [f"-mavx512{part}" for part in ("f", "dq", "bw", "vl")]
+INSTRUCTION_SETS = {"baseline": []}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
+    INSTRUCTION_SETS["avx512"] = [*AVX512, "-mfma", "-mprefer-vector-width=512"]
+
+
+class BuildLibraries(build_ext):
+    """Compiles the one source with each set of flags; a failure is one line in the log."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile one library."""
+        folder = self.build_temp
+        self.build_temp = str(Path(folder) / ext.name)  # the object files share a name
+        try:
+            super().build_extension(ext)
+        except Exception as error:  # noqa: BLE001 - whatever a compiler fails with
+            self.warn(f"{ext.name} was not built, PyTorch will be used instead: {error}")
+        finally:
+            self.build_temp = folder
+
+
+setup(
+    ext_modules=[
+        Extension(
+            f"mnist_arch.lanes._{name}",
+            sources=[f"{NATIVE}/lanes.cpp"],
+            depends=[str(path) for path in sorted(Path(NATIVE).glob("*.h"))],
+            extra_compile_args=COMMON + flags,
+            extra_link_args=["-pthread"],
+            language="c++",
+            optional=True,
+            py_limited_api=True,  # it uses nothing of Python: one file serves every version
+        )
+        for name, flags in INSTRUCTION_SETS.items()
+    ],
+    cmdclass={"build_ext": BuildLibraries},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+)

@@ -1,0 +1,117 @@
+"""PyTorch in float64 with the masks that lanes drew: the oracle of these tests."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from mnist_arch import lanes
+from mnist_arch.lanes import Accelerated
+
+TOLERANCE = 1e-4
+
+
+class FixedMask(nn.Module):
+    """A dropout layer that keeps what a given mask keeps."""
+
+    def __init__(self, mask: Tensor, probability: float) -> None:
+        """`mask` is [N, C] or [N, C, rows, columns]."""
+        super().__init__()
+        mask = mask if mask.ndim == 4 else mask[:, :, None, None]
+        self.factor = mask.double() / (1 - probability)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values times the mask, scaled as dropout scales."""
+        return values * self.factor.to(values.dtype)
+
+
+def reference(network: nn.Sequential) -> nn.Sequential:
+    """A float64 copy of the network, which training leaves alone."""
+    return copy.deepcopy(network).double()
+
+
+def with_masks(network: nn.Sequential, masks: dict[int, Tensor]) -> nn.Sequential:
+    """The network's own layers, but for its dropouts, which get these masks."""
+    return nn.Sequential(
+        *(
+            FixedMask(masks[index], float(str(layer.p))) if index in masks else layer
+            for index, layer in enumerate(network)
+            if index in masks or not isinstance(layer, nn.Dropout | nn.Dropout2d)
+        )
+    )
+
+
+def train_both(
+    network: nn.Sequential, fast: Accelerated, images: Tensor, weights: Tensor
+) -> tuple[nn.Sequential, Tensor, Tensor]:
+    """One training pass and its gradients in lanes, then in float64 under the same masks.
+
+    The loss is the sum of the logits times `weights` [N, outputs]. Returns the float64 network
+    and both logits; the gradients are in the parameters of either network.
+    """
+    oracle = reference(network)
+    logits = fast(images)
+    (logits * weights).sum().backward()
+    expected = with_masks(oracle, fast.masks(len(images)))(images.double())
+    (expected * weights.double()).sum().backward()
+    return oracle, logits.detach(), expected.detach()
+
+
+def distance(value: Tensor, expected: Tensor, floor: float = 0.0) -> float:
+    """The norm of the difference by the norm of what was expected, or by the floor."""
+    value, expected = value.detach().double(), expected.detach().double()
+    scale = max(float(expected.norm()), floor)
+    gap = float((value - expected).norm())
+    return gap / scale if scale else gap
+
+
+def errors(network: nn.Sequential, oracle: nn.Sequential) -> dict[str, float]:
+    """Each gradient's and statistic's distance from float64, relative to its norm.
+
+    Some gradients are zero but for rounding (a bias before batch norm); these are measured
+    against the largest gradient of the network.
+    """
+    expected = dict(oracle.named_parameters())
+    largest = max(float(p.grad.norm()) for p in expected.values() if p.grad is not None)
+    found = {
+        name: distance(p.grad, gradient(expected[name]), floor=1e-3 * largest)
+        for name, p in network.named_parameters()
+        if p.grad is not None
+    }
+    statistics = dict(oracle.named_buffers())
+    return found | {name: distance(b, statistics[name]) for name, b in network.named_buffers()}
+
+
+def eager_errors(
+    network: nn.Sequential, oracle: nn.Sequential, masks: dict[int, Tensor], batch: list[Tensor]
+) -> dict[str, float]:
+    """What PyTorch's own float32 makes of the same step."""
+    images, weights = batch
+    (with_masks(network, masks)(images) * weights).sum().backward()
+    return errors(network, oracle)
+
+
+def check_step(network: nn.Sequential, images: int, instruction_set: str | None = None) -> None:
+    """One step within 1e-4 of float64; or, where float32 cannot be, within 10 times PyTorch's."""
+    generator = torch.Generator().manual_seed(images)
+    inputs = torch.randn(images, 1, 28, 28, generator=generator)
+    untouched = copy.deepcopy(network)
+    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    weights = torch.randn(images, fast._idle[0].outputs, generator=generator)
+    oracle, logits, expected = train_both(network, fast, inputs, weights)
+    found = errors(network, oracle) | {"logits": distance(logits, expected)}
+    worst = {name: error for name, error in found.items() if not error <= TOLERANCE}
+    if worst:  # an ill-conditioned draw: how does PyTorch fare?
+        eager = eager_errors(untouched, oracle, fast.masks(images), [inputs, weights])
+        assert all(error <= 10 * eager.get(name, 0) for name, error in worst.items()), (
+            worst,
+            eager,
+        )
+
+
+def gradient(parameter: nn.Parameter) -> Tensor:
+    """A parameter's gradient, which must be there."""
+    assert parameter.grad is not None
+    return parameter.grad

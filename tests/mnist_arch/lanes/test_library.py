@@ -1,0 +1,134 @@
+"""Finding the native library, and doing without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_arch import lanes
+from mnist_arch.lanes import library
+from tests.mnist_arch.lanes.designs import small_network
+
+
+def run(code: str, **environment: str) -> str:
+    """What a fresh Python prints."""
+    root = Path(lanes.__file__).parents[2]
+    variables = {**os.environ, "PYTHONPATH": str(root), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=variables, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def fresh_cache() -> Iterator[None]:
+    """Let the library be searched for anew, now and after the test."""
+    library.usable.cache_clear()
+    library.library.cache_clear()
+    yield
+    library.usable.cache_clear()
+    library.library.cache_clear()
+
+
+def test_the_best_instruction_set_is_taken() -> None:
+    assert lanes.available()
+    assert lanes.why_not() is None
+    assert lanes.usable()[-1] == "baseline"
+    wanted = os.environ.get(library.ENVIRONMENT_VARIABLE) or lanes.usable()[0]
+    assert lanes.instruction_set() == wanted
+
+
+def test_the_environment_chooses(
+    instruction_set: str, fresh_cache: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(library.ENVIRONMENT_VARIABLE, instruction_set)
+    assert lanes.instruction_set() == instruction_set
+
+
+def test_an_unknown_choice_is_a_clear_reason(
+    fresh_cache: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(library.ENVIRONMENT_VARIABLE, "sse9")
+    assert not lanes.available()
+    assert lanes.why_not() == "instruction set 'sse9' is none of avx512, avx2, baseline"
+
+
+@pytest.mark.needs_no_library
+def test_a_library_that_was_not_built_is_a_clear_reason(
+    fresh_cache: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "_files", lambda name: [])
+    assert "was not built" in str(lanes.why_not())
+    assert not lanes.available()
+    with pytest.raises(OSError, match="was not built"):
+        lanes.accelerate(small_network())
+
+
+def test_instruction_sets_agree() -> None:
+    images = torch.randn(20, 1, 28, 28)
+    torch.manual_seed(0)
+    network = small_network()
+    results = [lanes.accelerate(network, instruction_set=name)(images) for name in lanes.usable()]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_ceiling_is_a_rate() -> None:
+    assert 0.5 < lanes.ceiling(0.01) < 10_000
+
+
+def test_statuses_become_exceptions() -> None:
+    library.check(0, "do")
+    for status, error in ((1, MemoryError), (2, ValueError), (3, RuntimeError)):
+        with pytest.raises(error, match="do"):
+            library.check(status, "do")
+
+
+def test_running_out_of_memory_is_a_memory_error() -> None:
+    code = """
+import resource, torch
+from mnist_arch import lanes
+from torch import nn
+network = lanes.accelerate(nn.Sequential(nn.Conv2d(1, 64, 3), nn.Flatten(1)))
+images = torch.zeros(1000, 1, 28, 28)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 250_000_000, used + 250_000_000))
+try:
+    network(images)
+except MemoryError as error:
+    print(error)
+print(network(images[:16]).shape)
+"""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("limits its own memory as Linux does")
+    answer = run(code)
+    assert "not enough memory to run the forward pass" in answer
+    assert "torch.Size([16, 43264])" in answer
+
+
+JOB = """
+import multiprocessing, torch
+from mnist_arch import lanes
+from torch import nn
+def train(_):
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
+    lanes.accelerate(network, threads=2)(torch.zeros(40, 1, 28, 28)).sum().backward()
+    return round(float(network[0].bias.grad.sum()))
+if __name__ == "__main__":
+    train(0)
+    for method in ("spawn", "fork"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(pool.map(train, range(3)))
+"""
+
+
+def test_processes_started_by_spawn_or_fork_train(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(JOB)
+    answer = run(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+    assert answer.splitlines() == ["[160, 160, 160]"] * 2

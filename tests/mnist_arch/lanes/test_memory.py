@@ -1,0 +1,47 @@
+"""Native memory is freed with its network, and kept from step to step."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_arch import lanes
+from tests.mnist_arch.lanes.designs import seed_network
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads its own memory as Linux tells it"
+)
+
+
+def resident_megabytes() -> float:
+    with Path("/proc/self/statm").open() as pages:
+        return int(pages.read().split()[1]) * 4096 / 1e6
+
+
+def train(steps: int = 1, threads: int = 1) -> None:
+    fast = lanes.accelerate(seed_network("de"), threads=threads)
+    for _ in range(steps):
+        fast(torch.zeros(32, 1, 28, 28)).sum().backward()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_three_hundred_networks_leave_nothing_behind(threads: int) -> None:
+    for _ in range(20):
+        train(threads=threads)
+    gc.collect()
+    before = resident_megabytes()
+    for _ in range(300 if threads == 1 else 60):
+        train(threads=threads)
+    gc.collect()
+    assert resident_megabytes() - before < 20  # one network alone takes about 10
+
+
+def test_steps_take_no_further_memory() -> None:
+    train(steps=20)
+    before = resident_megabytes()
+    train(steps=200)
+    assert resident_megabytes() - before < 20

@@ -1,0 +1,101 @@
+"""Outputs, gradients and running statistics against PyTorch in float64."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from mnist_arch import lanes
+from tests.mnist_arch.lanes.designs import networks, seed_network, small_network
+from tests.mnist_arch.lanes.reference import TOLERANCE, check_step, distance, gradient, train_both
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_random_networks_train_as_in_float64(instruction_set: str, data: st.DataObject) -> None:
+    images = data.draw(st.sampled_from([2, 3, 5, 16, 17, 21]))
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    check_step(data.draw(networks(images)), images, instruction_set)
+
+
+@pytest.mark.parametrize("dropout", ["", "d", "e", "de"])
+@pytest.mark.parametrize("images", [1, 7, 33])
+def test_the_seed_design_trains_as_in_float64(
+    dropout: str, images: int, instruction_set: str
+) -> None:
+    torch.manual_seed(3)
+    check_step(seed_network(dropout), images + 1, instruction_set)
+
+
+def test_statistics_of_nearly_constant_maps_are_accurate(instruction_set: str) -> None:
+    torch.manual_seed(0)
+    network = seed_network("")
+    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    images = torch.full((64, 1, 28, 28), -0.4242)  # MNIST's background, and a few strokes
+    images[:, :, 10:14, 12:16] = torch.rand(64, 1, 4, 4) * 3
+    oracle, logits, expected = train_both(network, fast, images, torch.ones(64, 10))
+    statistics = dict(oracle.named_buffers())
+    for name, buffer in network.named_buffers():
+        assert distance(buffer, statistics[name]) < 1e-6, name
+    assert distance(logits, expected) < 1e-5
+
+
+def test_evaluation_equals_pytorch(instruction_set: str) -> None:
+    torch.manual_seed(1)
+    network = seed_network("de")
+    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    for _ in range(3):
+        fast(torch.randn(40, 1, 28, 28))
+    fast.eval()
+    images = torch.randn(37, 1, 28, 28)
+    with torch.no_grad():
+        expected = copy.deepcopy(network).double()(images.double())
+        assert distance(fast(images), expected) < 1e-5
+
+
+def test_gradients_in_evaluation_mode_equal_pytorch(instruction_set: str) -> None:
+    torch.manual_seed(2)
+    network = seed_network("de")
+    fast = lanes.accelerate(network, instruction_set=instruction_set).eval()
+    oracle = copy.deepcopy(network).double()
+    images, weights = torch.randn(5, 1, 28, 28), torch.randn(5, 10)
+    (fast(images) * weights).sum().backward()
+    (oracle(images.double()) * weights.double()).sum().backward()
+    for (name, parameter), expected in zip(
+        network.named_parameters(), oracle.parameters(), strict=True
+    ):
+        assert distance(gradient(parameter), gradient(expected)) < TOLERANCE, name
+
+
+def _losses(module: nn.Module, steps: int, dtype: torch.dtype) -> Tensor:
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.02, momentum=0.9)
+    generator = torch.Generator().manual_seed(5)
+    images = torch.rand(512, 1, 28, 28, generator=generator)
+    labels = (images[:, 0, :14].mean((1, 2)) * 200).long() % 10
+    losses = []
+    for step in range(steps):
+        batch = torch.arange(128) + 128 * (step % 4)
+        loss = F.cross_entropy(module(images[batch].to(dtype)), labels[batch])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    return torch.tensor(losses)
+
+
+def test_losses_of_fifty_steps_follow_float64_as_pytorch_does() -> None:
+    torch.manual_seed(4)
+    network = small_network("rbm", width=8)
+    expected = _losses(copy.deepcopy(network).double(), 50, torch.float64)
+    eager = _losses(copy.deepcopy(network), 50, torch.float32)
+    found = _losses(lanes.accelerate(network), 50, torch.float32)
+    torch.testing.assert_close(found[:5], expected[:5], rtol=1e-4, atol=1e-4)
+    # Rounding grows from step to step, for PyTorch too.
+    assert (found - expected).abs().mean() < 3 * (eager - expected).abs().mean() + 1e-3
+    assert expected[-1] < expected[0]
