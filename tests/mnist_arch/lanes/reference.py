@@ -76,7 +76,7 @@ def errors(network: nn.Sequential, oracle: nn.Sequential) -> dict[str, float]:
     expected = dict(oracle.named_parameters())
     largest = max(float(p.grad.norm()) for p in expected.values() if p.grad is not None)
     found = {
-        name: distance(p.grad, gradient(expected[name]), floor=1e-3 * largest)
+        name: distance(p.grad, gradient(expected[name]), floor=1e-2 * largest)
         for name, p in network.named_parameters()
         if p.grad is not None
     }

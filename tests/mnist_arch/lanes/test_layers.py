@@ -19,10 +19,6 @@ REFUSED: dict[str, tuple[list[nn.Module], str]] = {
     ),
     "stride": ([nn.Conv2d(1, 4, 3, stride=2)], r"layer 0 \(Conv2d\): stride, dilation and groups"),
     "groups": ([nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2)], r"layer 1 \(Conv2d\): stride"),
-    "oblong kernel": (
-        [nn.Conv2d(1, 10, (3, 5))],
-        r"layer 0 \(Conv2d\): the kernel must be square",
-    ),
     "oblong kernel": ([nn.Conv2d(1, 4, (3, 1))], r"layer 0 \(Conv2d\): the kernel must be square"),
     "padding": ([nn.Conv2d(1, 4, 3, padding=2)], r"padding must be zeros, from 0 to 1 wide"),
     "reflection": (
