@@ -70,13 +70,13 @@ def distance(value: Tensor, expected: Tensor, floor: float = 0.0) -> float:
 def errors(network: nn.Sequential, oracle: nn.Sequential) -> dict[str, float]:
     """Each gradient's and statistic's distance from float64, relative to its norm.
 
-    Some gradients are zero but for rounding (a bias before batch norm); these are measured
-    against the largest gradient of the network.
+    Some gradients are sums that cancel (a bias, or the only weight of a channel, before batch
+    norm): none is held to less than 5e-2 of the network's largest, 5e-6 of it in absolute terms.
     """
     expected = dict(oracle.named_parameters())
     largest = max(float(p.grad.norm()) for p in expected.values() if p.grad is not None)
     found = {
-        name: distance(p.grad, gradient(expected[name]), floor=1e-2 * largest)
+        name: distance(p.grad, gradient(expected[name]), floor=5e-2 * largest)
         for name, p in network.named_parameters()
         if p.grad is not None
     }
