@@ -6,26 +6,28 @@ It is optional: without a C++ compiler the package installs all the same, and tr
 import platform
 from pathlib import Path
 
-from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
+from setuptools import Extension, setup  # type: ignore[import-untyped]
+from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
 
 NATIVE = "mnist_arch/lanes/native"
 COMMON = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 COMMON += ["-fvisibility=hidden", "-pthread"]
 AVX512 = [f"-mavx512{part}" for part in ("f", "dq", "bw", "vl")]
-INSTRUCTION_SETS = {"baseline": []}
+INSTRUCTION_SETS: dict[str, list[str]] = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
     INSTRUCTION_SETS["avx512"] = [*AVX512, "-mfma", "-mprefer-vector-width=512"]
 
 
-class BuildLibraries(build_ext):
+class BuildLibraries(build_ext):  # type: ignore[misc]
     """Compiles the one source with each set of flags; a failure is one line in the log."""
 
+    build_temp: str
+
     def build_extension(self, ext: Extension) -> None:
-        """Compile one library."""
+        """Build one library in a folder of its own, for their object files share a name."""
         folder = self.build_temp
-        self.build_temp = str(Path(folder) / ext.name)  # the object files share a name
+        self.build_temp = str(Path(folder) / ext.name)
         try:
             super().build_extension(ext)
         except Exception as error:  # noqa: BLE001 - whatever a compiler fails with

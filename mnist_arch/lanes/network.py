@@ -177,7 +177,7 @@ def _check_layers(network: Accelerated, mine: list[Tensor]) -> None:
         if buffer is not None
     ]
     for tensor in (*mine, *statistics):
-        if tensor.dtype != torch.float32 or tensor.is_cpu is False or not tensor.is_contiguous():
+        if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
             raise TypeError(
                 "parameters and statistics must be contiguous float32 on the CPU, not"
                 f" {tensor.dtype} on {tensor.device}"

@@ -316,7 +316,8 @@ struct Convolution {
     run_row(middle);
     for (int o = 0; o < block.size; ++o) { // its mean is the shift of the tile; add it up again
       if (group == 0)
-        sums[o].shift = float(sum_valid(row_sums.sum[o], 0, kTile) / (kVector * output.width));
+        sums[o].shift = float(sum_valid(row_sums.sum[o], 0, valid) /
+                              (double(std::min(valid, kVector)) * output.width));
       row_sums.shift[o] = broadcast(float(sums[o].shift));
     }
     row_sums.clear();
@@ -459,7 +460,6 @@ struct WeightGradient {
   };
   struct Block {
     int first, size; // output channels
-    std::vector<std::vector<Segment>> bands;
   };
   struct Taps {
     int first, size; // along a kernel row; along the input channels where the kernel is 1x1
@@ -468,6 +468,7 @@ struct WeightGradient {
   int kernel = 0, padding = 0;
   Layout input, gradient;
   std::vector<Taps> taps;
+  std::vector<std::vector<Segment>> bands;
 
   WeightGradient() = default;
   WeightGradient(int kernel_, int padding_, Layout input_, Layout gradient_)
@@ -490,12 +491,13 @@ struct WeightGradient {
       Taps run{first_tap, size, {}};
       int first = 0;
       for (int out : outputs[size]) {
-        run.blocks.push_back({first, out, plan_bands(out)});
+        run.blocks.push_back({first, out});
         first += out;
       }
       taps.push_back(run);
       first_tap += size;
     }
+    bands = plan_bands(taps[0].blocks[0].size);
   }
 
   bool kernel_fits(int out, int size) const {
@@ -551,8 +553,8 @@ struct WeightGradient {
     task.totals_output = long(input.channels) * kernel * kernel * kVector;
     const int channels = kernel == 1 ? 1 : input.channels;
     for (const Taps& run : taps)
-      for (const Block& block : run.blocks)
-        for (const std::vector<Segment>& band : block.bands)
+      for (const std::vector<Segment>& band : bands)
+        for (const Block& block : run.blocks)
           for (int in = 0; in < channels; ++in)
             for (const Segment& rows : band) {
               task.rows = rows.last_row - rows.first_row;

@@ -135,13 +135,13 @@ class Network {
     ready_ = false;
     reserve_backward();
     const int last = int(stages_.size()) - 1;
-    crew_.for_each(tiles_, [&](int tile, int) {
-      spread(slopes, outputs(), stages_[last].pass.pooled, tile, gradient(last, tile));
-      gather_slope_sums(last, tile);
+    each_tile([&](int tile, int thread) {
+      spread(slopes, stages_[last].pass.pooled, false, tile, gradient(last, tile));
+      restore(last, tile, threads_[thread]);
     });
     for (int i = last; i >= 0; --i) {
       finish_slope_sums(stages_[i], tensors[i]);
-      crew_.for_each(tiles_, [&](int tile, int thread) {
+      each_tile([&](int tile, int thread) {
         backward_tile(i, tile, threads_[thread], tensors[i].weight_gradient != nullptr);
       });
       write_gradients(stages_[i], tensors[i]);
@@ -202,6 +202,16 @@ class Network {
   }
 
   // ---- memory ------------------------------------------------------------------------------
+
+  // Calls work(tile, thread), first for the tile that was last in the call before: its maps are
+  // still in the cache.
+  template <class Work>
+  void each_tile(const Work& work) {
+    const bool backwards = backwards_ = !backwards_;
+    crew_.for_each(tiles_, [&](int item, int thread) {
+      work(backwards ? tiles_ - 1 - item : item, thread);
+    });
+  }
 
   void reserve_kept() {
     images_.reserve(tiles_ * image_.size);
@@ -360,15 +370,15 @@ class Network {
     const int count = int(stages_.size());
     for (int i = 0; i < count; ++i) {
       Stage& stage = stages_[i];
-      crew_.for_each(tiles_, [&](int tile, int thread) {
-        if (i == 0) spread(images, image_.channels * image_.height * image_.width, image_, tile, image(tile));
+      each_tile([&](int tile, int thread) {
+        if (i == 0) spread(images, image_, true, tile, image(tile));
         else draw_factors(stages_[i - 1], tile);
         convolve_tile(i, tile, tensors[i], input_of(i, tile, threads_[thread]), values(i, tile),
                       &stage.statistics[size_t(tile) * stage.channels()]);
       });
       if (stage.spec.batch_norm && use_batch_) finish_statistics(stage, tensors[i]);
     }
-    crew_.for_each(tiles_, [&](int tile, int thread) {
+    each_tile([&](int tile, int thread) {
       draw_factors(stages_.back(), tile);
       collect(input_of(count, tile, threads_[thread]), tile, logits);
     });
@@ -377,10 +387,10 @@ class Network {
   // Without batch statistics nothing ties the tiles together: each runs through the whole network.
   void forward_streamed(const LanesTensors* tensors, const float* images, float* logits) {
     const int count = int(stages_.size());
-    crew_.for_each(tiles_, [&](int tile, int thread) {
+    each_tile([&](int tile, int thread) {
       float* input = threads_[thread].input.data();
       float* value = threads_[thread].value.data();
-      spread(images, image_.channels * image_.height * image_.width, image_, tile, input);
+      spread(images, image_, true, tile, input);
       std::vector<ChannelSums> sums;
       for (int i = 0; i < count; ++i) {
         sums.resize(stages_[i].channels());
@@ -391,9 +401,11 @@ class Network {
     });
   }
 
-  // rows [image][size] -> one tile's map; lanes beyond the batch get zeros.
-  void spread(const float* rows, long size, const Layout& map, int tile, float* output) const {
-    const int images = valid(tile);
+  // rows [image][size] -> one tile's map. Lanes beyond the batch get the last image again, whose
+  // values stay as ordinary as the others'; or zeros.
+  void spread(const float* rows, const Layout& map, bool repeat, int tile, float* output) const {
+    const int last = valid(tile) - 1;
+    const long size = long(map.channels) * map.height * map.width;
     rows += long(tile) * kTile * size;
     for (int channel = 0; channel < map.channels; ++channel) {
       clear_gaps(map, output + channel * map.channel);
@@ -402,7 +414,8 @@ class Network {
         const float* source = rows + (long(channel) * map.height + row) * map.width;
         for (int column = 0; column < map.width; ++column)
           for (int lane = 0; lane < kTile; ++lane)
-            pixels[column * kTile + lane] = lane < images ? source[lane * size + column] : 0.0f;
+            pixels[column * kTile + lane] =
+                repeat || lane <= last ? source[std::min(lane, last) * size + column] : 0.0f;
       }
     }
   }
@@ -421,13 +434,13 @@ class Network {
 
   // ---- backward ----------------------------------------------------------------------------
 
-  void gather_slope_sums(int i, int tile) {
+  // With the gradient at the end of stage i known: its batch norm's sums, and its outputs again.
+  void restore(int i, int tile, Thread& thread) {
     Stage& stage = stages_[i];
-    if (!stage.spec.batch_norm) return;
     double* sums = &stage.slope_sums[size_t(tile) * stage.channels() * 2];
     std::fill(sums, sums + 2 * stage.channels(), 0.0);
-    LANES_DISPATCH(backward_sums, stage.pass, task(stage, tile), values(i, tile), gradient(i, tile),
-                   sums);
+    LANES_DISPATCH(restore_pass, stage.pass, task(stage, tile), values(i, tile), gradient(i, tile),
+                   thread.input.data(), sums);
   }
 
   // Batch norm: with n values x, s = gamma / deviation and slopes g at its output,
@@ -462,16 +475,17 @@ class Network {
     std::fill(bias_sums, bias_sums + stage.channels(), 0.0);
     LANES_DISPATCH(backward_pass, stage.pass, task(stage, tile), stage.slope, values(i, tile),
                    gradient(i, tile), slope, bias_sums);
-    if (weights_wanted) {
-      float* totals = thread.totals.data();
-      const size_t count = stage.forward.weights();
-      std::fill(totals, totals + round_up(count, kVector) * kVector, 0.0f);
-      stage.weight_gradient.run(input_of(i, tile, thread), slope, totals);
-      stage.weight_gradient.sum_lanes(totals, &stage.weight_sums[tile * count]);
+    if (i > 0) {
+      stage.backward.run(slope, stage.packed_flipped.data(), nullptr, 0, gradient(i - 1, tile), nullptr,
+                         0);
+      restore(i - 1, tile, thread);
     }
-    if (i == 0) return;
-    stage.backward.run(slope, stage.packed_flipped.data(), nullptr, 0, gradient(i - 1, tile), nullptr, 0);
-    gather_slope_sums(i - 1, tile);
+    if (!weights_wanted) return;
+    float* totals = thread.totals.data();
+    const size_t count = stage.forward.weights();
+    std::fill(totals, totals + round_up(count, kVector) * kVector, 0.0f);
+    stage.weight_gradient.run(i > 0 ? thread.input.data() : image(tile), slope, totals);
+    stage.weight_gradient.sum_lanes(totals, &stage.weight_sums[tile * count]);
   }
 
   void write_gradients(Stage& stage, const LanesTensors& tensors) const {
@@ -503,7 +517,7 @@ class Network {
   uint64_t seed_ = 0;
   int64_t count_ = 0;
   int tiles_ = 0;
-  bool use_batch_ = false, ready_ = false;
+  bool use_batch_ = false, ready_ = false, backwards_ = false;
 };
 
 } // namespace

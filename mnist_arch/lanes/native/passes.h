@@ -127,33 +127,37 @@ void forward_pass(const Pass& pass, const TileTask& task, const float* values, f
 }
 
 // Calls visit(row, column, value, slope) for every pixel of one channel of one lane group, slope
-// being the gradient at batch norm's output; end_row() after every pixel row or two.
-template <bool kRelu, bool kDrop, int kPool, class Visit, class EndRow>
+// being the gradient at batch norm's output; end_row() after every pixel row or two. With kEmit also
+// calls emit(row, column, output) with the forward pass's outputs.
+template <bool kRelu, bool kDrop, int kPool, bool kEmit, class Visit, class EndRow, class Emit>
 LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int channel, int lane,
-                               const float* values, const float* gradients, Visit visit,
-                               EndRow end_row) {
+                               const float* values, const float* gradients, const Visit& visit,
+                               const EndRow& end_row, const Emit& emit) {
   const int width = pass.value.width, height = pass.value.height;
   const Vector factor = channel_factor(pass, task, channel, lane);
   const Vector scale = factor * pass.scale[channel], shift = factor * pass.shift[channel];
   const float* value = values + channel * pass.value.channel + lane;
   const float* gradient = gradients + channel * pass.pooled.channel + lane;
   const Masks masks(pass, task, channel, lane);
-  const auto through = [&](int pixel, Vector input, Vector slope) __attribute__((always_inline)) {
-    if (kDrop) slope = masks.keep_before(pixel, slope);
-    if (kRelu) slope = keep_where(input * scale + shift > 0, slope);
-    return slope;
-  };
   if (kPool == kAveragePool) {
-    Vector slope = load(gradient) * factor / float(height * width);
+    Vector slope = load(gradient) * factor / float(height * width), total{};
     if (kDrop) slope = masks.keep_after(0, slope);
     for (int row = 0; row < height; ++row) {
+      Vector row_total{};
       for (int column = 0; column < width; ++column) {
         const int pixel = row * width + column;
         const Vector input = load(value + long(pixel) * kTile);
-        visit(row, column, input, through(pixel, input, slope));
+        const Vector activated = affine<kRelu>(input, scale, shift);
+        IntVector open = kDrop && masks.has_before ? masks.before.kept(pixel) : all_ones();
+        if (kEmit) row_total += kDrop ? keep_where(open, activated) : activated;
+        if (kRelu) open &= activated > 0;
+        visit(row, column, input, kDrop || kRelu ? keep_where(open, slope) : slope);
       }
+      total += row_total;
       end_row();
     }
+    total /= float(height * width);
+    if (kEmit) emit(0, 0, kDrop ? masks.keep_after(0, total) : total);
     return;
   }
   if (kPool == kNoPool) {
@@ -161,9 +165,14 @@ LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int chann
       for (int column = 0; column < width; ++column) {
         const int pixel = row * width + column;
         const Vector input = load(value + long(pixel) * kTile);
-        Vector slope = load(gradient + long(pixel) * kTile) * factor;
-        if (kDrop) slope = masks.keep_after(pixel, slope);
-        visit(row, column, input, through(pixel, input, slope));
+        const Vector slope = load(gradient + long(pixel) * kTile) * factor;
+        const Vector activated = affine<kRelu>(input, scale, shift);
+        IntVector open = all_ones();
+        if (kDrop && masks.has_before) open &= masks.before.kept(pixel);
+        if (kDrop && masks.has_after) open &= masks.after.kept(pixel);
+        if (kEmit) emit(row, column, kDrop ? keep_where(open, activated) : activated);
+        if (kRelu) open &= activated > 0;
+        visit(row, column, input, kDrop || kRelu ? keep_where(open, slope) : slope);
       }
       end_row();
     }
@@ -174,28 +183,35 @@ LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int chann
     for (int column = 0; column < pooled_width; ++column) {
       const int pooled_pixel = row * pooled_width + column;
       Vector slope = load(gradient + long(pooled_pixel) * kTile) * factor;
-      if (kDrop) slope = masks.keep_after(pooled_pixel, slope);
       Vector input[4], activated[4];
-      int pixel[4];
+      IntVector kept[4]{};
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        pixel[i] = (2 * row + i / 2) * width + 2 * column + i % 2;
-        input[i] = load(value + long(pixel[i]) * kTile);
+        const int pixel = (2 * row + i / 2) * width + 2 * column + i % 2;
+        input[i] = load(value + long(pixel) * kTile);
         activated[i] = affine<kRelu>(input[i], scale, shift);
-        if (kDrop) activated[i] = masks.keep_before(pixel[i], activated[i]);
+        if (!kDrop) continue;
+        kept[i] = masks.has_before ? masks.before.kept(pixel) : all_ones();
+        activated[i] = keep_where(kept[i], activated[i]);
       }
       const Vector largest = at_least(at_least(activated[0], activated[1]),
                                       at_least(activated[2], activated[3]));
+      Vector output = largest;
+      if (kDrop && masks.has_after) {
+        const IntVector kept_after = masks.after.kept(pooled_pixel);
+        slope = keep_where(kept_after, slope);
+        output = keep_where(kept_after, output);
+      }
+      if (kEmit) emit(row, column, output);
       IntVector open = all_ones(); // the first of equals takes the gradient, as in PyTorch
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        const IntVector here = open & (activated[i] == largest);
+        IntVector here = open & (activated[i] == largest);
         open &= ~here;
-        Vector share = keep_where(here, slope);
-        // After ReLU a kept maximum that is not positive passes no gradient; a dropped one is 0.
-        if (kRelu) share = keep_where(activated[i] > 0, share);
-        else if (kDrop) share = masks.keep_before(pixel[i], share);
-        visit(2 * row + i / 2, 2 * column + i % 2, input[i], share);
+        // After ReLU a maximum that is not positive passes no gradient; a dropped one is 0.
+        if (kRelu) here &= activated[i] > 0;
+        else if (kDrop) here &= kept[i];
+        visit(2 * row + i / 2, 2 * column + i % 2, input[i], keep_where(here, slope));
       }
     }
     end_row();
@@ -208,15 +224,18 @@ LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int chann
   end_row();
 }
 
-// Adds to sums [channel][2]: the slope, and the slope times (value - mean), over valid lanes.
+// Makes the forward pass's outputs again, and adds to sums [channel][2]: the slope, and the slope
+// times (value - mean), over valid lanes.
 template <bool kRelu, bool kDrop, int kPool>
-void backward_sums(const Pass& pass, const TileTask& task, const float* values,
-                   const float* gradients, double* sums) {
-  for (int channel = 0; channel < pass.value.channels; ++channel)
+void restore_pass(const Pass& pass, const TileTask& task, const float* values,
+                  const float* gradients, float* outputs, double* sums) {
+  for (int channel = 0; channel < pass.value.channels; ++channel) {
+    clear_gaps(pass.output, outputs + channel * pass.output.channel);
     for (int lane = 0; lane < kTile; lane += kVector) {
       const Vector mean = broadcast(pass.mean[channel]);
+      float* output = outputs + pass.output.origin() + channel * pass.output.channel + lane;
       Vector total{}, product{}, row_total{}, row_product{};
-      visit_slopes<kRelu, kDrop, kPool>(
+      visit_slopes<kRelu, kDrop, kPool, true>(
           pass, task, channel, lane, values, gradients,
           [&](int, int, Vector value, Vector slope) __attribute__((always_inline)) {
             row_total += slope;
@@ -226,10 +245,14 @@ void backward_sums(const Pass& pass, const TileTask& task, const float* values,
             total += row_total;
             product += row_product;
             row_total = row_product = Vector{};
+          },
+          [&](int row, int column, Vector result) __attribute__((always_inline)) {
+            store(output + row * pass.output.row + long(column) * kTile, result);
           });
       sums[2 * channel] += sum_valid(total, lane, task.valid);
       sums[2 * channel + 1] += sum_valid(product, lane, task.valid);
     }
+  }
 }
 
 // The gradient at the convolution's output: scale * slope + constant + linear * (value - mean),
@@ -249,7 +272,7 @@ void backward_pass(const Pass& pass, const TileTask& task, const Layout& slope_m
       const Vector linear = is_image * pass.linear[channel];
       float* output = slopes + slope_map.origin() + channel * slope_map.channel + lane;
       Vector total{}, row_total{};
-      visit_slopes<kRelu, kDrop, kPool>(
+      visit_slopes<kRelu, kDrop, kPool, false>(
           pass, task, channel, lane, values, gradients,
           [&](int row, int column, Vector value, Vector slope) __attribute__((always_inline)) {
             Vector result = scale * slope + (constant + linear * (value - mean));
@@ -260,7 +283,8 @@ void backward_pass(const Pass& pass, const TileTask& task, const Layout& slope_m
           [&]() __attribute__((always_inline)) {
             total += row_total;
             row_total = Vector{};
-          });
+          },
+          [](int, int, Vector) {});
       bias_sums[channel] += sum_valid(total, lane, kTile);
     }
   }

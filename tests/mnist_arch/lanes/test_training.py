@@ -46,6 +46,27 @@ def test_statistics_of_nearly_constant_maps_are_accurate(instruction_set: str) -
     assert distance(logits, expected) < 1e-5
 
 
+def test_lanes_without_an_image_do_not_disturb_the_others(instruction_set: str) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(1, 2, 1)
+    with torch.no_grad():  # channel 0 is dead for these images, and would not be for zeros
+        convolution.weight.copy_(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+        bias = convolution.bias
+        assert bias is not None
+        bias.fill_(0.5)
+    network = nn.Sequential(
+        *(convolution, nn.ReLU(), nn.BatchNorm2d(2)),
+        *(nn.Conv2d(2, 1, 1), nn.ReLU(), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 7), nn.Flatten(1)),
+    )
+    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    oracle, logits, expected = train_both(
+        network, fast, 1 + torch.rand(2, 1, 28, 28), torch.randn(2, 22 * 22)
+    )
+    assert distance(logits, expected) < 1e-5
+    for buffer, other in zip(network.buffers(), oracle.buffers(), strict=True):
+        assert distance(buffer, other) < 1e-6
+
+
 def test_evaluation_equals_pytorch(instruction_set: str) -> None:
     torch.manual_seed(1)
     network = seed_network("de")

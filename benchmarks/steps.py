@@ -2,9 +2,9 @@
 
 As a script it prints a table, its variants interleaved in one process, one thread each:
 
-    taskset -c 1 python benchmarks/bench_lanes.py [--no-compile] [--rounds 15] [--designs seed ...]
+    taskset -c 1 python -m benchmarks.steps [--no-compile] [--rounds 15] [--designs seed ...]
 
-As a test it records lanes alone: `pytest benchmarks/bench_lanes.py`.
+`pytest benchmarks` records the steps of lanes alone (test_steps.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -169,14 +168,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.designs:
         report(name, not options.no_compile, options.rounds)
     print(f"load {os.getloadavg()[0]:.1f}")
-
-
-@pytest.mark.skipif(not lanes.available(), reason=f"lanes: {lanes.why_not()}")
-@pytest.mark.parametrize("name", DESIGNS)
-def test_training_step(name: str, benchmark: Callable[[Step], object]) -> None:
-    """One training step of one design in lanes."""
-    torch.set_num_threads(1)
-    benchmark(training_step(lanes.accelerate(DESIGNS[name]())))
 
 
 if __name__ == "__main__":
