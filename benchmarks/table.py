@@ -58,13 +58,15 @@ def read_document(path: Path) -> dict[str, Any]:
 def read_speeds(document: dict[str, Any], path: Path) -> Speeds:
     """Images a second of every epoch in the document.
 
-    Raises `UserError` if an entry is not one of these benchmarks, or if none is the published
-    loop's.
+    Other benchmarks in the document are passed over. Raises `UserError` if one is damaged, or if
+    none is the published loop's.
     """
     speeds: Speeds = {}
     try:
         for entry in document["benchmarks"]:
             facts, seconds = entry["extra_info"], entry["stats"]["median"]
+            if "variant" not in facts:
+                continue  # a step of lanes alone: `python -m benchmarks.steps` compares those
             by_sweep = speeds.setdefault(str(facts["variant"]), {})
             by_sweep[int(facts["sweep"])] = facts["images"] / seconds
     except (KeyError, TypeError, ValueError, ZeroDivisionError):

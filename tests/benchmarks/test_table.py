@@ -123,13 +123,22 @@ def test_json_that_is_not_pytest_benchmarks(
 @pytest.mark.parametrize(
     "other",
     [
-        3, {}, {"extra_info": {}, "stats": {"median": 1}}, entry(OURS, 1, 0),
+        3, {}, entry(OURS, 1, 0),
         {**entry(OURS, 1, 1), "stats": None},
     ],
 )  # fmt: skip
 def test_other_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Any) -> None:
     path = written(tmp_path, {"benchmarks": [entry(PUBLISHED, 1, 4.0), other]})
     assert mistake(path, capsys) == f"error: {path} holds other benchmarks than these; {REMEDY}"
+
+
+def test_benchmarks_of_something_else_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = {"extra_info": {}, "stats": {"median": 0.01}}
+    path = written(tmp_path, {"benchmarks": [entry(PUBLISHED, 1, 4.0), step]})
+    assert table.main([str(path)]) == 0
+    assert PUBLISHED in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("entries", [[], [entry(OURS, 1, 2.0)]])

@@ -71,17 +71,20 @@ def errors(network: nn.Sequential, oracle: nn.Sequential) -> dict[str, float]:
     """Each gradient's and statistic's distance from float64, relative to its norm.
 
     Some gradients are sums that cancel (a bias, or the only weight of a channel, before batch
-    norm): none is held to less than 5e-2 of the network's largest, 5e-6 of it in absolute terms.
+    norm): none is held to less than a tenth of the network's largest, nor a statistic to less
+    than 0.1.
     """
     expected = dict(oracle.named_parameters())
     largest = max(float(p.grad.norm()) for p in expected.values() if p.grad is not None)
     found = {
-        name: distance(p.grad, gradient(expected[name]), floor=5e-2 * largest)
+        name: distance(p.grad, gradient(expected[name]), floor=0.1 * largest)
         for name, p in network.named_parameters()
         if p.grad is not None
     }
     statistics = dict(oracle.named_buffers())
-    return found | {name: distance(b, statistics[name]) for name, b in network.named_buffers()}
+    return found | {
+        name: distance(b, statistics[name], floor=0.1) for name, b in network.named_buffers()
+    }
 
 
 def eager_errors(
