@@ -137,7 +137,7 @@ def test_benchmarks_of_something_else_are_passed_over(
 ) -> None:
     step = {"extra_info": {}, "stats": {"median": 0.01}}
     path = written(tmp_path, {"benchmarks": [entry(PUBLISHED, 1, 4.0), step]})
-    assert table.main([str(path)]) == 0
+    assert main([str(path)]) == 0
     assert PUBLISHED in capsys.readouterr().out
 
 
