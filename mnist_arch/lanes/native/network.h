@@ -2,9 +2,10 @@
 //
 // Forward, stage by stage (batch norm needs the whole batch): every tile is passed through what
 // follows the previous convolution and then through this one, so that the map between them is in
-// the second-level cache. Backward, from the last stage: every tile's gradient goes back through
-// batch norm, ReLU, dropout and pool, then to the weights and to the stage before, whose batch
-// norm sums are gathered while its gradient is in the cache.
+// the second-level cache; it is not kept. Backward, from the last stage: every tile's gradient goes
+// back through batch norm, ReLU, dropout and pool, then through the convolution to the stage
+// before, whose batch norm sums are gathered and whose map is made again in one pass; then to the
+// weights. Only the convolutions' outputs are kept from forward to backward.
 #pragma once
 
 #include <cmath>
@@ -178,7 +179,7 @@ class Network {
     const LanesStage& spec = stage.spec;
     Pass& pass = stage.pass;
     pass.relu_before = spec.relu_before, pass.relu = spec.relu_after;
-    pass.batch_norm = spec.batch_norm, pass.pool = spec.pool;
+    pass.pool = spec.pool;
     int height = value.height, width = value.width;
     if (spec.pool == kMaxPool) height /= 2, width /= 2;
     if (spec.pool == kAveragePool) height = width = 1;

@@ -22,7 +22,7 @@ struct ElementDropout { // layer -1: none
 };
 
 struct Pass {
-  bool relu_before = false, relu = false, batch_norm = false;
+  bool relu_before = false, relu = false;
   int pool = kNoPool;
   ElementDropout before, after; // of the pool
   float gain = 1;               // product of 1/(1-p) of both
