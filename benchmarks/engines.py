@@ -1,4 +1,4 @@
-"""Compare the accuracy that engines reach: the same design, recipe and seeds on each.
+r"""Compare the accuracy that engines reach: the same design, recipe and seeds on each.
 
     for seed in 0 1 2 3 4; do for engine in torch lanes; do
       python -m search.train --design assignment --engine $engine --seed $seed --threads 1 \\

@@ -86,6 +86,11 @@ def prepare(network: nn.Sequential, engine: Engine, threads: int = 1) -> nn.Modu
     return network.to(engine.device)
 
 
+def engine_of(network: nn.Module) -> str:
+    """The name of the engine that trains a prepared network: what to write down."""
+    return "lanes" if isinstance(network, lanes.Accelerated) else "torch"
+
+
 def gather_for(engine: Engine) -> Gather:
     """What makes batches of images for an engine."""
     return _gather if engine.name == "lanes" else augment.gather

@@ -49,7 +49,7 @@ def conduct(options: argparse.Namespace, settings: Settings) -> int:
         status = _train(run, _assignments(options, settings, engine, before))
         if run.stop_reason:
             console.print(run.stop_reason, soft_wrap=True)
-        console.print(summary.closing(run.records(), folder, settings), soft_wrap=True)
+        console.print(summary.closing(study.records(opened), folder, settings), soft_wrap=True)
         return status
 
 
@@ -125,10 +125,6 @@ class Run:
     def seconds(self) -> float:
         """Seconds since this run began."""
         return time.monotonic() - self.start
-
-    def records(self) -> list[record.TrialRecord]:
-        """All finished trials."""
-        return study.records(self.study)
 
     def write_views(self) -> None:
         """Write the views of the study, after noting how long this run has taken."""

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_arch.build import build
 from mnist_arch.data import Digits
 from mnist_arch.design import BASELINE, Design
-from mnist_arch.engine import Engine, gather_for, prepare
+from mnist_arch.engine import Engine, engine_of, gather_for, prepare
 from mnist_arch.rules import Rejected, Rejection
 from mnist_arch.training import Diverged, Recipe, is_out_of_memory, seed_everything, train
 from search import record
@@ -82,7 +82,6 @@ class Objective:
         """
         seed = trial_seed(self.settings.seed, trial.number, "training")
         trial.set_user_attr("seed", seed)
-        trial.set_user_attr("engine", self.engine.name)
         trial.set_user_attr("device", self.engine.device)
         try:
             return self._epochs(trial, design, recipe, seed)
@@ -97,10 +96,12 @@ class Objective:
 
     def _epochs(self, trial: optuna.Trial, design: Design, recipe: Recipe, seed: int) -> float:
         seed_everything(seed)
-        network = prepare(build(design, self.settings.rules), self.engine, torch.get_num_threads())
+        network = build(design, self.settings.rules)
+        prepared = prepare(network, self.engine, torch.get_num_threads())
+        trial.set_user_attr("engine", engine_of(prepared))
         accuracy = 0.0
         for epoch in train(
-            network, recipe, self.settings.epochs, self.fit, self.validation, seed,
+            prepared, recipe, self.settings.epochs, self.fit, self.validation, seed,
             gather_for(self.engine),
         ):  # fmt: skip
             accuracy = epoch.validation_accuracy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from mnist_arch.build import build
 from mnist_arch.data import protocol_digits
 from mnist_arch.design import REFERENCE_DESIGNS, Design
-from mnist_arch.engine import choose_engine, gather_for, prepare
+from mnist_arch.engine import choose_engine, engine_of, gather_for, prepare
 from mnist_arch.errors import UserError
 from mnist_arch.training import Diverged, EpochRecord, is_out_of_memory, seed_everything, train
 from search import files, summary, tables
@@ -31,12 +32,15 @@ def train_single(options: argparse.Namespace, settings: Settings, design: Design
     engine = choose_engine(options.engine, options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
+    seed_everything(settings.seed)
+    network = prepare(build(design, settings.rules), engine, torch.get_num_threads())
     fit, validation = protocol_digits(settings.protocol, settings.train_images, options.data)
     folder = _new_folder(options)
     which = "test images" if settings.selected_on_test else "validation images"
     console.print(
         f"{options.design}: {walked.parameters:,} parameters, {walked.macs:,} MACs; fits on "
-        f"{len(fit):,} images, validates on {len(validation):,} {which}; {engine.reason}."
+        f"{len(fit):,} images, validates on {len(validation):,} {which}; {engine.reason}.",
+        soft_wrap=True,
     )
     document = {
         "design": design.to_dict(),
@@ -45,16 +49,31 @@ def train_single(options: argparse.Namespace, settings: Settings, design: Design
         "threads": torch.get_num_threads(),
         "finished": False,
         **summary.run_facts(options, engine, "train"),
+        "engine": engine_of(network),
     }
     files.write_json(folder / "training.json", document)
-    seed_everything(settings.seed)
-    network = prepare(build(design, settings.rules), engine, torch.get_num_threads())
     records: list[EpochRecord] = []
+    epochs = train(
+        network, settings.recipe, settings.epochs, fit.to(engine.device),
+        validation.to(engine.device), settings.seed, gather_for(engine),
+    )  # fmt: skip
+    status = _follow(epochs, records, settings, folder, console)
+    if status == EXIT_DONE:
+        files.write_json(folder / "training.json", {**document, "finished": True})
+        console.print(_closing(records, settings, folder), soft_wrap=True)
+    return status
+
+
+def _follow(
+    epochs: Iterator[EpochRecord],
+    records: list[EpochRecord],
+    settings: Settings,
+    folder: Path,
+    console: Console,
+) -> int:
+    """Keep and show each epoch as it ends; returns the exit status."""
     try:
-        for epoch in train(
-            network, settings.recipe, settings.epochs, fit.to(engine.device),
-            validation.to(engine.device), settings.seed, gather_for(engine),
-        ):  # fmt: skip
+        for epoch in epochs:
             records.append(epoch)
             files.write_text(folder / "epochs.csv", tables.to_csv(tables.log_frame(records)))
             console.print(_line(epoch, settings.epochs), soft_wrap=True)
@@ -67,11 +86,7 @@ def train_single(options: argparse.Namespace, settings: Settings, design: Design
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(
-            f"out of memory on {engine.device}; use --device cpu or a smaller design"
-        ) from None
-    files.write_json(folder / "training.json", {**document, "finished": True})
-    console.print(_closing(records, settings, folder), soft_wrap=True)
+        raise UserError("out of memory; use --device cpu or a smaller design") from None
     return EXIT_DONE
 
 

@@ -12,7 +12,14 @@ from mnist_arch.augment import Affine, draw_matrices, gather
 from mnist_arch.build import build
 from mnist_arch.data import load
 from mnist_arch.design import REFERENCE_DESIGNS, AveragePool, Conv, Design, MaxPool
-from mnist_arch.engine import Engine, choose_device, choose_engine, gather_for, prepare
+from mnist_arch.engine import (
+    Engine,
+    choose_device,
+    choose_engine,
+    engine_of,
+    gather_for,
+    prepare,
+)
 from mnist_arch.errors import UserError
 from mnist_arch.training import RECIPES, seed_everything, train
 
@@ -99,8 +106,9 @@ def test_lanes_on_a_gpu_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_lanes
 def test_a_layer_that_lanes_does_not_know_is_left_to_torch_or_refused() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 10, 28), nn.Tanh(), nn.Flatten())
+    network = nn.Sequential(nn.Conv2d(1, 10, 28), nn.Tanh(), nn.Flatten(1))
     assert prepare(network, Engine("lanes", "cpu", "", falls_back=True)) is network
+    assert engine_of(network) == "torch"
     with pytest.raises(UserError, match="Tanh"):
         prepare(network, Engine("lanes", "cpu", "", falls_back=False))
 
