@@ -96,7 +96,7 @@ def make_table(rows: list[Row]) -> Table:
     """The rows as a table for the terminal."""
     table = Table(title="Training epochs, images a second")
     table.add_column("variant", no_wrap=True)
-    for name in ("median", "min - max", f"x {PUBLISHED}", "rounds"):
+    for name in ("median", "min - max", "ratio", "rounds"):
         table.add_column(name, justify="right")
     for row in rows:
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
@@ -109,7 +109,8 @@ def make_table(rows: list[Row]) -> Table:
 
 def facts_line(document: dict[str, Any]) -> str:
     """On what it was measured: design, images, threads, machine and versions."""
-    facts = document["benchmarks"][0]["extra_info"]
+    infos = (entry["extra_info"] for entry in document["benchmarks"])
+    facts = next(info for info in infos if "variant" in info)
     machine = document.get("machine_info") or {}
     processor = machine.get("cpu") or {}
     return "; ".join(

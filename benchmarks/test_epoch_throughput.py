@@ -39,11 +39,11 @@ Epoch = Callable[[], object]
 
 VARIANTS = (
     PUBLISHED,
-    "in memory, torch",
-    "in memory, torch, channels last",
-    "in memory, torch, channels last, augmented",
-    "in memory, lanes",
-    "in memory, lanes, augmented",
+    "torch",
+    "torch, channels last",
+    "torch, channels last, augmented",
+    "lanes",
+    "lanes, augmented",
 )
 """The published loop; our trainer with the assignment's recipe on plain torch and as `prepare`
 leaves it; with the default recipe, which augments; the same two with the lanes engine."""

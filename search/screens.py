@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,7 @@ from mnist_arch.errors import UserError
 from search import options as common
 from search import tables
 from search.progress import duration, percent
+from search.summary import STANDARD_ERROR
 
 
 def show_study(options: argparse.Namespace) -> int:
@@ -34,7 +36,11 @@ def show_study(options: argparse.Namespace) -> int:
         console.print(_leaderboard_table(ranked, len(frames["leaderboard"])))
     _print_baseline(console, frames["trials"])
     _print_refusals(console, frames["rejections"])
-    console.print(f"Every trial: {folder / 'trials.csv'}; columns: results/README.md")
+    console.print(
+        f"One seed each, after the last epoch, standard error {STANDARD_ERROR * 100:.2f} points: a "
+        f"list of candidates.\nEvery trial: {folder / 'trials.csv'}; columns: results/README.md",
+        soft_wrap=True,
+    )
     return common.EXIT_DONE
 
 
@@ -73,23 +79,25 @@ def _print_head(console: Console, folder: Path, document: dict[str, Any]) -> Non
 
 
 def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
-    table = Table(title=f"leaderboard: {passed} designs pass", title_justify="left")
-    for heading in ("rank", "trial", "validation", "parameters", "MACs", "first pass", "seconds"):
+    """The leaderboard for a terminal of 80 columns; `--csv` prints all of it."""
+    table = Table(
+        title=f"leaderboard: {passed} designs pass", title_justify="left", box=box.SIMPLE_HEAD,
+        padding=(0, 1), pad_edge=False,
+    )  # fmt: skip
+    for heading in ("rank", "trial", "validation", "parameters", "MACs", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("widths", "dropout", "head"):
-        table.add_column(heading)
+    table.add_column("design", overflow="fold")
     for row in ranked.to_dict("records"):
+        head = str(row["head"]).replace("convolution", "conv")
+        dropout = str(row["dropout"]).partition(" after ")[0]
         table.add_row(
             str(row["rank"]),
             str(row["trial"]),
             percent(row["validation_accuracy"]),
             f"{row['parameters']:,}",
-            f"{row['macs']:,}",
-            str(row["first_pass_epoch"]),
-            f"{row['seconds']:.0f}",
-            str(row["widths"]),
-            str(row["dropout"]),
-            str(row["head"]),
+            f"{row['macs'] / 1e6:.2f} M",
+            duration(row["seconds"]),
+            f"{row['widths']}\n{head}; dropout {dropout}",
         )
     return table
 
@@ -110,7 +118,8 @@ def _print_baseline(console: Console, trials: pd.DataFrame) -> None:
         console.print(
             f"Baseline, trial {row['trial']} (the assignment's own design): "
             f"{percent(row['validation_accuracy'])}, {row['parameters']:,} parameters, "
-            f"{row['state']}."
+            f"{row['state']}.",
+            soft_wrap=True,
         )
 
 
@@ -119,7 +128,7 @@ def _print_refusals(console: Console, rejections: pd.DataFrame) -> None:
     if rejections.empty:
         console.print("No proposal was refused by the rules.")
         return
-    table = Table(title="refused proposals", title_justify="left")
+    table = Table(title="refused proposals", title_justify="left", box=box.SIMPLE)
     table.add_column("limit")
     for heading in ("proposals", "allowed", "counted, median", "largest"):
         table.add_column(heading, justify="right")

@@ -39,7 +39,9 @@ def test_one_worker_and_one_seed_give_the_same_tables_twice(tmp_path: Path) -> N
         assert "4 designs trained: 0 passed" in done.stdout
     one, two = (trials(tmp_path / name / "mnist") for name in ("one", "two"))
     times = list(TIME_COLUMNS)
-    pd.testing.assert_frame_equal(one.drop(columns=times), two.drop(columns=times))
+    pd.testing.assert_frame_equal(
+        one.drop(columns=times), two.drop(columns=times), check_exact=True
+    )
 
 
 def test_kill_of_the_process_group_loses_no_finished_trial(tmp_path: Path) -> None:
