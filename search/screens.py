@@ -84,7 +84,7 @@ def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
         title=f"leaderboard: {passed} designs pass", title_justify="left", box=box.SIMPLE_HEAD,
         padding=(0, 1), pad_edge=False,
     )  # fmt: skip
-    for heading in ("rank", "trial", "validation", "parameters", "MACs", "time"):
+    for heading in ("rank", "trial", "validation", "parameters", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("design", overflow="fold")
     for row in ranked.to_dict("records"):
@@ -95,7 +95,6 @@ def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
             str(row["trial"]),
             percent(row["validation_accuracy"]),
             f"{row['parameters']:,}",
-            f"{row['macs'] / 1e6:.2f} M",
             duration(row["seconds"]),
             f"{row['widths']}\n{head}; dropout {dropout}",
         )
