@@ -22,10 +22,11 @@ from benchmarks.table import PUBLISHED
 from mnist_arch import lanes
 from mnist_arch.build import build
 from mnist_arch.data import Digits, load
-from mnist_arch.design import REFERENCE_DESIGNS
 from mnist_arch.engine import Engine, gather_for, prepare
 from mnist_arch.plan import plan
-from mnist_arch.training import RECIPES, Recipe, train
+from mnist_arch.recipe import RECIPES, Recipe
+from mnist_arch.references import REFERENCE_DESIGNS
+from mnist_arch.training import train
 
 IMAGES = int(os.environ.get("BENCHMARK_IMAGES", "6400"))
 THREADS = int(os.environ.get("BENCHMARK_THREADS", "1"))

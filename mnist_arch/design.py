@@ -1,7 +1,6 @@
 """A design: what a network is, as frozen data that knows nothing of torch.
 
-A design is a flat tuple of layer specs. Every spec is valid once constructed; every fault in a
-JSON design raises `DesignError` with the rule and the value received.
+Every spec is valid once constructed; every fault raises `DesignError` with rule and value.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from mnist_arch.errors import UserError
 
 MAX_INTEGER = 10**15
 """Largest integer a spec takes: far above any network, small enough to print."""
-
 MAX_LAYERS = 1_000
 """Most layers a design holds; more is refused before any of them is read."""
 
@@ -43,6 +41,12 @@ def _boolean(owner: str, name: str, value: object) -> None:
     """Raise `DesignError` unless `value` is true or false."""
     if not isinstance(value, bool):
         raise DesignError(f"{owner}: {name} must be true or false, got {_short(value)}")
+
+
+def _layer_count(count: int) -> None:
+    """Raise `DesignError` unless a design may have that many layers."""
+    if not 1 <= count <= MAX_LAYERS:
+        raise DesignError(f"a design must have from 1 to {MAX_LAYERS:,} layers, got {count:,}")
 
 
 def _short(value: object) -> str:
@@ -151,10 +155,7 @@ class Design:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.layers) <= MAX_LAYERS:
-            raise DesignError(
-                f"a design must have from 1 to {MAX_LAYERS:,} layers, got {len(self.layers):,}"
-            )
+        _layer_count(len(self.layers))
 
     @property
     def fingerprint(self) -> str:
@@ -200,10 +201,7 @@ class Design:
             )
         _only_known_keys("design", document, {"layers"})
         specs = document["layers"]
-        if len(specs) > MAX_LAYERS:
-            raise DesignError(
-                f"a design must have from 1 to {MAX_LAYERS:,} layers, got {len(specs):,}"
-            )
+        _layer_count(len(specs))
         return Design(tuple(_read_layer(index, spec) for index, spec in enumerate(specs, 1)))
 
 
@@ -250,22 +248,3 @@ def _read_layer(index: int, spec: object) -> Layer:
 def _optional(layer_type: type[Layer]) -> set[str]:
     """Names of a layer type's fields that have a default."""
     return {field.name for field in fields(layer_type) if field.default is not MISSING}
-
-
-def _assignment() -> Design:
-    """The assignment's published answer (velasoka-repo/EVA4, Session-4): 18,430 parameters."""
-
-    def conv(channels: int, padding: int = 1) -> Conv:
-        return Conv(channels, padding=padding, bias=True)
-
-    dropout = Dropout(0.1, "channel")
-    logits = Conv(10, padding=0, batch_norm=False, relu=False, bias=True)
-    first = (conv(10), dropout, conv(10), dropout, MaxPool())
-    second = (conv(20), dropout, conv(20), dropout, MaxPool(), dropout)
-    return Design((*first, *second, conv(20, padding=0), conv(30, padding=0), logits))
-
-
-REFERENCE_DESIGNS: dict[str, Design] = {"assignment": _assignment()}
-"""Named designs: `assignment`, the seed and baseline of every search."""
-
-BASELINE = REFERENCE_DESIGNS["assignment"]

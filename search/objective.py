@@ -10,10 +10,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.build import build
 from mnist_arch.data import Digits
-from mnist_arch.design import BASELINE, Design
+from mnist_arch.design import Design
 from mnist_arch.engine import Engine, engine_of, gather_for, prepare
+from mnist_arch.recipe import Recipe
+from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejected, Rejection
-from mnist_arch.training import Diverged, Recipe, is_out_of_memory, seed_everything, train
+from mnist_arch.training import Diverged, is_out_of_memory, seed_everything, train
 from search import record
 from search.seeds import trial_seed
 from search.settings import Settings

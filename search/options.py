@@ -129,7 +129,7 @@ def add_rules(to: argparse.ArgumentParser) -> None:
 
 def settings_of(options: argparse.Namespace, search_recipe: bool = False) -> Settings:
     """The settings that the training options describe; raises `UserError` where they clash."""
-    from mnist_arch.training import RECIPES
+    from mnist_arch.recipe import RECIPES
     from search.settings import Settings
 
     epochs = options.epochs or options.epoch_limit - 1
@@ -177,7 +177,8 @@ def run_command(
 
 def read_design(text: str) -> Any:
     """The design of that name, or the one in that JSON file; raises `UserError`."""
-    from mnist_arch.design import MAX_JSON_CHARACTERS, REFERENCE_DESIGNS, Design, DesignError
+    from mnist_arch.design import MAX_JSON_CHARACTERS, Design, DesignError
+    from mnist_arch.references import REFERENCE_DESIGNS
 
     if text in REFERENCE_DESIGNS:
         return REFERENCE_DESIGNS[text]

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mnist_arch.data import MD5_SUMS, SPLIT_SEED, Protocol
+from mnist_arch.recipe import RECIPES, Recipe
 from mnist_arch.rules import Rules
-from mnist_arch.training import RECIPES, Recipe
 from search import space
 
 

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from mnist_arch.build import build
 from mnist_arch.data import protocol_digits
-from mnist_arch.design import REFERENCE_DESIGNS, Design
+from mnist_arch.design import Design
 from mnist_arch.engine import choose_engine, engine_of, gather_for, prepare
 from mnist_arch.errors import UserError
+from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.training import Diverged, EpochRecord, is_out_of_memory, seed_everything, train
 from search import files, summary, tables
 from search.options import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO

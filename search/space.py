@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_arch.design import AveragePool, Conv, Design, Dropout, Layer, MaxPool
 from mnist_arch.plan import CLASSES, PlanError, plan
-from mnist_arch.training import Recipe
+from mnist_arch.recipe import Recipe
 
 if TYPE_CHECKING:
     import optuna

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_arch.design import BASELINE
 from mnist_arch.engine import Engine
+from mnist_arch.references import BASELINE
 from search import facts
 from search.describe import design_cells
 from search.progress import duration, percent

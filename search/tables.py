@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnist_arch.design import BASELINE
+from mnist_arch.references import BASELINE
 from mnist_arch.training import EpochRecord
 from search.describe import design_cells
 from search.files import write_text

@@ -7,17 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from mnist_arch.build import build
-from mnist_arch.design import (
-    REFERENCE_DESIGNS,
-    AveragePool,
-    Conv,
-    Design,
-    Dropout,
-    Layer,
-    Linear,
-    MaxPool,
-)
+from mnist_arch.design import AveragePool, Conv, Design, Dropout, Layer, Linear, MaxPool
 from mnist_arch.plan import plan
+from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rejected, Rules
 from mnist_arch.training import seed_everything
 from tests.mnist_arch.strategies import small_designs

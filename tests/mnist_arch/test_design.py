@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from mnist_arch.design import (
     MAX_INTEGER,
     MAX_JSON_CHARACTERS,
-    REFERENCE_DESIGNS,
     AveragePool,
     Conv,
     Design,
@@ -22,6 +21,7 @@ from mnist_arch.design import (
     MaxPool,
 )
 from mnist_arch.errors import UserError
+from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rejected, Rules
 from tests.mnist_arch.strategies import designs, nearly_designs
 

@@ -11,7 +11,7 @@ from mnist_arch import lanes
 from mnist_arch.augment import Affine, draw_matrices, gather
 from mnist_arch.build import build
 from mnist_arch.data import load
-from mnist_arch.design import REFERENCE_DESIGNS, AveragePool, Conv, Design, MaxPool
+from mnist_arch.design import AveragePool, Conv, Design, MaxPool
 from mnist_arch.engine import (
     Engine,
     choose_device,
@@ -21,7 +21,9 @@ from mnist_arch.engine import (
     prepare,
 )
 from mnist_arch.errors import UserError
-from mnist_arch.training import RECIPES, seed_everything, train
+from mnist_arch.recipe import RECIPES
+from mnist_arch.references import REFERENCE_DESIGNS
+from mnist_arch.training import seed_everything, train
 
 LOGITS = Conv(10, 1, 0, batch_norm=False, relu=False, bias=True)
 PLAIN = Design((Conv(6), MaxPool(), Conv(12), MaxPool(), Conv(12), AveragePool(), LOGITS))

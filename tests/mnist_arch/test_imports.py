@@ -12,8 +12,8 @@ import mnist_arch
 PACKAGE = Path(mnist_arch.__file__).parent
 
 ORDER = (
-    "errors", "design", "plan", "rules", "build", "audit", "data", "augment", "training",
-    "lanes", "engine",
+    "errors", "design", "references", "plan", "rules", "build", "audit", "data", "augment",
+    "recipe", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""
 

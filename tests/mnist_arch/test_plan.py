@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_arch.design import (
     MAX_INTEGER,
-    REFERENCE_DESIGNS,
     AveragePool,
     Conv,
     Design,
@@ -24,6 +23,7 @@ from mnist_arch.design import (
     MaxPool,
 )
 from mnist_arch.plan import PlanError, Shape, plan
+from mnist_arch.references import REFERENCE_DESIGNS
 from tests.mnist_arch.strategies import designs, small_designs
 
 ASSIGNMENT_TABLE = """\

@@ -5,18 +5,10 @@ from typing import Any
 
 import pytest
 
-from mnist_arch.design import (
-    REFERENCE_DESIGNS,
-    AveragePool,
-    Conv,
-    Design,
-    Dropout,
-    Layer,
-    Linear,
-    MaxPool,
-)
+from mnist_arch.design import AveragePool, Conv, Design, Dropout, Layer, Linear, MaxPool
 from mnist_arch.errors import UserError
 from mnist_arch.plan import plan
+from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rejected, Rejection, Rules, notes
 
 ASSIGNMENT = REFERENCE_DESIGNS["assignment"]

@@ -14,11 +14,10 @@ from mnist_arch.augment import Affine, gather
 from mnist_arch.build import build
 from mnist_arch.data import MEAN, STANDARD_DEVIATION, Digits, stratified
 from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
+from mnist_arch.recipe import RECIPES, Recipe
 from mnist_arch.training import (
-    RECIPES,
     Diverged,
     EpochRecord,
-    Recipe,
     batches,
     evaluate,
     is_out_of_memory,

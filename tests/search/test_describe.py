@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from mnist_arch.design import BASELINE, AveragePool, Conv, Design, Dropout, MaxPool
+from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
+from mnist_arch.references import BASELINE
 from search.describe import describe_dropout, describe_head, describe_widths, design_cells
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mnist_arch.design import BASELINE
 from mnist_arch.errors import UserError
+from mnist_arch.references import BASELINE
 from search import doctor, options, run, show, train
 from tests.search.commands import ROOT, command, environment
 

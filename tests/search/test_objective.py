@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from mnist_arch.design import BASELINE
+from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
 from mnist_arch.training import EpochRecord
 from search import objective as objective_module

@@ -3,9 +3,10 @@ from __future__ import annotations
 import optuna
 import pytest
 
-from mnist_arch.design import BASELINE
+from mnist_arch.recipe import RECIPES
+from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejected, Rules
-from mnist_arch.training import RECIPES, EpochRecord
+from mnist_arch.training import EpochRecord
 from search import record
 
 EPOCH = EpochRecord(1, 0.1, 0.5, 0.9, 0.4, 0.93, 10.0, 12.0, 5000.0)

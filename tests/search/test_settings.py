@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
+from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rules
-from mnist_arch.training import Recipe
 from search.settings import Settings, differences
 
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_arch.design import BASELINE, AveragePool, Conv, Design, MaxPool
+from mnist_arch.design import AveragePool, Conv, Design, MaxPool
 from mnist_arch.plan import plan
+from mnist_arch.recipe import RECIPES
+from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejected, Rules
-from mnist_arch.training import RECIPES
 from search.space import Space
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.design import BASELINE, Conv, Design, MaxPool
+from mnist_arch.design import Conv, Design, MaxPool
+from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejection
 from mnist_arch.training import EpochRecord
 from search import tables

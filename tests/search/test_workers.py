@@ -68,8 +68,8 @@ def test_a_killed_worker_is_replaced_and_its_design_trained_after_all(
 ) -> None:
     with Workers([assignment(tmp_path)]) as workers:
         workers.order(1)
-        while not study.running_trials(opened):
-            assert workers.events(0.05) == []
+        while not any("design" in trial.user_attrs for trial in study.running_trials(opened)):
+            assert workers.events(0.02) == []
         os.kill(workers._workers[0].process.pid or 0, signal.SIGKILL)
         died = events_until_idle(workers)
         assert [(event.kind, event.text) for event in died] == [("died", "exit status -9")]

@@ -1,0 +1,65 @@
+"""Recipe: how a network is trained, as data. Imports nothing that trains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from mnist_arch.augment import Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained.
+
+    SGD with momentum over batches of `batch_size` images. `learning_rate` is the peak of the
+    one-cycle schedule (Smith and Topin, arXiv:1708.07120; warm-up over `warm_up`, a share of
+    all steps, then cosine decay), or the rate itself when the schedule is constant.
+    """
+
+    name: str = "default"
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    warm_up: float = 0.3
+    augmentation: Affine = field(default_factory=lambda: Affine(10, 0.1, 0.1))
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("batch size", self.batch_size, 2, 60_000),
+            ("learning rate", self.learning_rate, 0, math.inf),
+            ("momentum", self.momentum, 0, 1),
+            ("weight decay", self.weight_decay, 0, math.inf),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+        if not 0 < self.warm_up < 1:
+            raise ValueError(f"warm-up must be a share between 0 and 1, got {self.warm_up}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Recipe:
+        """Read what `to_dict` gave."""
+        return Recipe(**{**values, "augmentation": Affine(**values["augmentation"])})
+
+    def with_augmentation_strength(self, strength: float) -> Recipe:
+        """The same recipe with its augmentation ranges multiplied by `strength`."""
+        ranges = {name: value * strength for name, value in asdict(self.augmentation).items()}
+        return replace(self, augmentation=Affine(**ranges))
+
+
+RECIPES: dict[str, Recipe] = {
+    "default": Recipe(),
+    "assignment": Recipe(
+        name="assignment", learning_rate=0.01, nesterov=False, weight_decay=0.0,
+        schedule="constant", augmentation=Affine(),
+    ),
+}  # fmt: skip
+"""Named recipes: ours, and the one of the assignment's published answer."""
