@@ -37,8 +37,9 @@ def show_study(options: argparse.Namespace) -> int:
     _print_baseline(console, frames["trials"])
     _print_refusals(console, frames["rejections"])
     console.print(
-        f"One seed each, after the last epoch, standard error {STANDARD_ERROR * 100:.2f} points: a "
-        f"list of candidates.\nEvery trial: {folder / 'trials.csv'}; columns: results/README.md",
+        f"One seed each, after the last epoch; near 99.4 % the standard error is "
+        f"{STANDARD_ERROR * 100:.2f} points: a list of candidates.\n"
+        f"Every trial: {folder / 'trials.csv'}; columns: results/README.md",
         soft_wrap=True,
     )
     return common.EXIT_DONE

@@ -53,9 +53,9 @@ DEFAULT_RECIPE_PARAMS: dict[str, Any] = {
 class Space:
     """What a study may propose.
 
-    `strict` leaves out heads that compute what a fully connected layer computes;
-    `search_recipe` also searches the peak learning rate, the weight decay and the strength of
-    the augmentation.
+    `strict` offers a head that computes nothing like a fully connected layer, beside the
+    assignment's, which the strict rules then refuse by name. `search_recipe` also searches the
+    peak learning rate, the weight decay and the strength of the augmentation.
     """
 
     strict: bool = False
@@ -64,7 +64,8 @@ class Space:
     @property
     def heads(self) -> tuple[str, ...]:
         """Names of the heads on offer."""
-        return ("convolution then average",) if self.strict else ("average", "convolution")
+        allowed = "convolution then average" if self.strict else "average"
+        return (allowed, "convolution")
 
     def first_params(self) -> dict[str, Any]:
         """Parameters of trial 0: the assignment's design under the default recipe."""

@@ -117,7 +117,7 @@ def _best_lines(records: Sequence[TrialRecord], settings: Settings) -> list[str]
     if best.state == "missed":
         lines.append(f"No design reached {percent(settings.rules.target)}; a larger --trials may.")
     lines.append(
-        f"One seed each, judged after the last epoch; the standard error is "
+        f"One seed each, judged after the last epoch; near 99.4 % the standard error is "
         f"{STANDARD_ERROR * 100:.2f} points, and the best of {len(done)} flatters."
     )
     if settings.selected_on_test:
