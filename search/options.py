@@ -127,7 +127,9 @@ def add_rules(to: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def settings_of(options: argparse.Namespace, search_recipe: bool = False) -> Settings:
+def settings_of(
+    options: argparse.Namespace, search_recipe: bool = False, pruning: bool = True
+) -> Settings:
     """The settings that the training options describe; raises `UserError` where they clash."""
     from mnist_arch.recipe import RECIPES
     from search.settings import Settings
@@ -147,7 +149,7 @@ def settings_of(options: argparse.Namespace, search_recipe: bool = False) -> Set
     return Settings(
         seed=options.seed, epochs=epochs, protocol=options.protocol,
         train_images=options.train_images, rules=rules_of(options), recipe=RECIPES[options.recipe],
-        search_recipe=search_recipe,
+        search_recipe=search_recipe, pruning=pruning,
     )  # fmt: skip
 
 

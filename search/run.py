@@ -49,6 +49,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="also search the learning rate, the weight decay and the augmentation",
     )  # fmt: skip
     group.add_argument(
+        "--no-pruning", action="store_true",
+        help="train every design to its last epoch, however poor it looks",
+    )  # fmt: skip
+    group.add_argument(
         "--timeout", type=common.whole(1), metavar="SECONDS",
         help="start no design after this time; those in training are finished",
     )  # fmt: skip
@@ -67,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # a polite kill keeps everything, as Ctrl-C does
     from search.conductor import conduct
 
-    settings = common.settings_of(options, options.search_recipe)
+    settings = common.settings_of(options, options.search_recipe, not options.no_pruning)
     if options.workers == "auto":
         options.workers = None
     return conduct(options, settings)

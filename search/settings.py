@@ -15,7 +15,8 @@ from search import space
 class Settings:
     """Everything that decides what a study's trials are; a study keeps it for life.
 
-    `epochs` is the length of a full training; `train_images` is None for all images.
+    `epochs` is the length of a full training; `train_images` is None for all images. Without
+    `pruning` every design is trained to its last epoch.
     """
 
     seed: int = 0
@@ -25,6 +26,7 @@ class Settings:
     rules: Rules = field(default_factory=Rules)
     recipe: Recipe = RECIPES["default"]
     search_recipe: bool = False
+    pruning: bool = True
 
     @property
     def space(self) -> space.Space:
@@ -52,6 +54,7 @@ class Settings:
             **{f"rules.{name}": value for name, value in asdict(self.rules).items()},
             "recipe": self.recipe.to_dict(),
             "search_recipe": self.search_recipe,
+            "pruning": self.pruning,
             "space_version": space.VERSION,
             "split_seed": SPLIT_SEED,
             "data_md5": MD5_SUMS["train-images-idx3-ubyte"],

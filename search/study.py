@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 import sqlalchemy.event
-from optuna.pruners import SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -79,7 +79,10 @@ def _serialise(storage: RDBStorage) -> None:
 def load_study(storage: RDBStorage, name: str, settings: Settings) -> optuna.Study:
     """Load a study that was started before, with the sampler and pruner of its settings."""
     return optuna.load_study(
-        study_name=name, storage=storage, sampler=SeededSampler(settings.seed), pruner=pruner()
+        study_name=name,
+        storage=storage,
+        sampler=SeededSampler(settings.seed),
+        pruner=pruner(settings.pruning),
     )
 
 
@@ -90,7 +93,7 @@ def start_study(storage: RDBStorage, name: str, settings: Settings) -> optuna.St
     """
     study = optuna.create_study(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True,
-        sampler=SeededSampler(settings.seed), pruner=pruner(),
+        sampler=SeededSampler(settings.seed), pruner=pruner(settings.pruning),
     )  # fmt: skip
     before = study.user_attrs.get("settings")
     if before is None:
@@ -106,8 +109,14 @@ def start_study(storage: RDBStorage, name: str, settings: Settings) -> optuna.St
     return study
 
 
-def pruner() -> SuccessiveHalvingPruner:
-    """Asynchronous successive halving (Li et al., arXiv:1810.05934) on validation accuracy."""
+def pruner(pruning: bool) -> BasePruner:
+    """Asynchronous successive halving (Li et al., arXiv:1810.05934) on validation accuracy.
+
+    `python -m benchmarks.pruners` compares it with others on whole learning curves. Without
+    `pruning`, nothing is stopped early.
+    """
+    if not pruning:
+        return NopPruner()
     return SuccessiveHalvingPruner(
         min_resource=FIRST_RUNG_EPOCHS, reduction_factor=REDUCTION_FACTOR
     )

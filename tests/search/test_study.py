@@ -99,6 +99,16 @@ def test_a_queued_trial_goes_to_one_worker_only(tmp_path: Path, settings: Settin
     assert sorted(numbers) == list(range(13))
 
 
+def test_without_pruning_nothing_is_stopped(tmp_path: Path) -> None:
+    opened = reopen(tmp_path, Settings(pruning=False))
+    for accuracy in (0.99, 0.1):
+        trial = opened.ask()
+        for step in range(1, 19):
+            trial.report(accuracy, step)
+            assert not trial.should_prune()
+        opened.tell(trial, accuracy)
+
+
 def test_halving_keeps_the_best_third_after_three_epochs(opened: optuna.Study) -> None:
     opened.tell(opened.ask(), state=TrialState.FAIL)
     kept = []
