@@ -19,8 +19,7 @@ MAX_INTEGER = 10**15
 MAX_LAYERS = 1_000
 """Most layers a design holds; more is refused before any of them is read."""
 
-MAX_JSON_CHARACTERS = 1_000_000
-"""Longest JSON text that is parsed; a thousand layers need a tenth of it."""
+MAX_JSON_CHARACTERS = 1_000_000  # a thousand layers need a tenth of it
 
 
 class DesignError(UserError):

@@ -6,11 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 from mnist_arch.errors import UserError
 
 if TYPE_CHECKING:
+    from mnist_arch.design import Design
     from mnist_arch.rules import Rules
     from search.settings import Settings
 
@@ -162,7 +163,7 @@ def rules_of(options: argparse.Namespace) -> Rules:
 
 def run_command(
     command: Callable[[list[str] | None], int], arguments: list[str] | None = None
-) -> Any:
+) -> NoReturn:
     """Run a command line and leave with its exit status; a user's mistake is one line on stderr."""
     try:
         sys.exit(command(arguments))
@@ -177,7 +178,7 @@ def run_command(
         sys.exit(EXIT_INTERRUPTED)
 
 
-def read_design(text: str) -> Any:
+def read_design(text: str) -> Design:
     """The design of that name, or the one in that JSON file; raises `UserError`."""
     from mnist_arch.design import MAX_JSON_CHARACTERS, Design, DesignError
     from mnist_arch.references import REFERENCE_DESIGNS

@@ -72,8 +72,6 @@ def main(arguments: list[str] | None = None) -> int:
     from search.conductor import conduct
 
     settings = common.settings_of(options, options.search_recipe, not options.no_pruning)
-    if options.workers == "auto":
-        options.workers = None
     return conduct(options, settings)
 
 

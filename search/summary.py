@@ -33,7 +33,6 @@ def run_facts(options: argparse.Namespace, engine: Engine, verb: str) -> dict[st
         key: str(value) if isinstance(value, Path) else value
         for key, value in sorted(vars(options).items())
     }
-    arguments["data"] = None if options.data is None else "DIR"
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"python -m search.{verb} {shlex.join(sys.argv[1:])}",

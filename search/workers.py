@@ -12,7 +12,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -47,7 +47,7 @@ class Assignment:
     engine: str
     device: str
     data_folder: Path | None
-    threads: int | None
+    threads: int
     worker: str
 
 
@@ -69,8 +69,7 @@ def train_designs(assignment: Assignment) -> Iterator[Answer]:
     from search.objective import Objective
     from search.study import load_study, open_storage
 
-    if assignment.threads is not None:
-        torch.set_num_threads(assignment.threads)
+    torch.set_num_threads(assignment.threads)
     settings = assignment.settings
     engine = choose_engine(assignment.engine, assignment.device)
     fit, validation = protocol_digits(
@@ -104,7 +103,6 @@ def _train_one(study: optuna.Study, objective: Objective) -> Answer:
 
 def _worker_process(connection: Connection, assignment: Assignment) -> None:
     """The life of a worker process: answer orders until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         designs = train_designs(assignment)
@@ -124,6 +122,20 @@ def _exit_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C from their first moment: it is for the parent.
+
+    A new process inherits what its parent ignores; one that set this itself would be open to
+    Ctrl-C while it imports torch.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(slots=True)
@@ -205,6 +217,7 @@ class Workers:
         process = self._context.Process(
             target=_worker_process, args=(theirs, assignment), name=f"worker-{assignment.worker}"
         )
-        process.start()
+        with _interrupts_ignored():
+            process.start()
         theirs.close()
         return _Worker(assignment, process, ours)

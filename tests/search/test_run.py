@@ -82,6 +82,23 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert document["runs"][0]["seconds"] > 0
 
 
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.3])
+def test_ctrl_c_to_the_whole_group_while_workers_start_is_no_traceback(
+    tmp_path: Path, seconds: float
+) -> None:
+    process = subprocess.Popen(
+        command("run", "--trials", "50", *QUICK), cwd=tmp_path, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"Study 'mnist'")  # the workers start now
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == b""
+
+
 def test_a_study_that_is_done_says_so_and_goes_on_with_more(tmp_path: Path) -> None:
     first = run(tmp_path, "run", "--trials", "1", *QUICK, "--quiet")
     assert first.returncode == 0, first.stderr
