@@ -52,21 +52,31 @@ class EpochRecord:
     images_per_second: float
 
 
-def train(
+@dataclass(frozen=True, slots=True)
+class FittedEpoch:
+    """What one pass over the training digits measured; fields as in `EpochRecord`."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    train_seconds: float
+
+
+def fit_epochs(
     network: nn.Module,
     recipe: Recipe,
     epochs: int,
     fit: Digits,
-    validation: Digits,
     seed: int,
     gather: Gather = gather,
-) -> Iterator[EpochRecord]:
-    """Train a network in place and yield one record after each epoch.
+) -> Iterator[FittedEpoch]:
+    """Train a network in place, judging it on nothing else; yield after each epoch.
 
-    All of them stand on one device. Shuffling and augmentation follow `seed`; dropout follows
-    torch's global generator, as torch's layers do (`seed_everything` sets it). `gather` makes a
-    batch of images; an engine may bring a faster one. The caller may stop early by closing the
-    iterator. Raises `Diverged` when a loss is not finite.
+    Network and digits stand on one device. Shuffling and augmentation follow `seed`; dropout
+    follows torch's global generator, as torch's layers do (`seed_everything` sets it). `gather`
+    makes a batch of images; an engine may bring a faster one. The caller may stop early by
+    closing the iterator. Raises `Diverged` when the loss is not finite.
     """
     device = fit.images.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -80,21 +90,38 @@ def train(
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         totals, rate = _train_epoch(network, recipe, fit, optimiser, schedule, generator, gather)
-        train_loss, train_accuracy = _read_back(totals, len(fit))
-        trained = time.perf_counter()
-        _require_finite(train_loss, "training", epoch)
+        loss, accuracy = _read_back(totals, len(fit))
+        _require_finite(loss, "training", epoch)
+        yield FittedEpoch(epoch, rate, loss, accuracy, time.perf_counter() - start)
+
+
+def train(
+    network: nn.Module,
+    recipe: Recipe,
+    epochs: int,
+    fit: Digits,
+    validation: Digits,
+    seed: int,
+    gather: Gather = gather,
+) -> Iterator[EpochRecord]:
+    """Train a network in place as `fit_epochs` does; validate it and yield after each epoch.
+
+    Raises `Diverged` when a loss is not finite.
+    """
+    for fitted in fit_epochs(network, recipe, epochs, fit, seed, gather):
+        start = time.perf_counter()
         validation_loss, validation_accuracy = evaluate(network, validation, gather)
-        _require_finite(validation_loss, "validation", epoch)
+        _require_finite(validation_loss, "validation", fitted.epoch)
         yield EpochRecord(
-            epoch=epoch,
-            learning_rate=rate,
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
+            epoch=fitted.epoch,
+            learning_rate=fitted.learning_rate,
+            train_loss=fitted.train_loss,
+            train_accuracy=fitted.train_accuracy,
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
-            train_seconds=trained - start,
-            seconds=time.perf_counter() - start,
-            images_per_second=len(fit) / (trained - start),
+            train_seconds=fitted.train_seconds,
+            seconds=fitted.train_seconds + time.perf_counter() - start,
+            images_per_second=len(fit) / fitted.train_seconds,
         )
 
 
