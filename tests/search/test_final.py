@@ -38,7 +38,9 @@ def test_the_network_that_comes_back_is_the_one_that_was_judged(engine: str) -> 
 
 def test_the_seed_decides_everything() -> None:
     (first, a), (second, b), (_, c) = trained(3), trained(3), trained(4)
-    assert all(torch.equal(x, y) for x, y in zip(first.parameters(), second.parameters()))
+    assert all(
+        torch.equal(x, y) for x, y in zip(first.parameters(), second.parameters(), strict=True)
+    )
     assert a.test_loss == b.test_loss != c.test_loss
 
 
