@@ -19,6 +19,7 @@
 namespace {
 
 constexpr int kMaxBlock = 8; // the largest block along either axis
+constexpr float kNoBound = -std::numeric_limits<float>::infinity();
 
 // One map's memory: sizes in floats.
 struct Layout {
@@ -67,7 +68,7 @@ struct ConvolutionRow {
   const float* bias;    // of this block, or null
   float* output;
   RowSums* sums;        // or null
-  float lower;          // 0 for ReLU, -infinity for none
+  float lower;          // 0 for ReLU, or kNoBound
   int channels, kernel, first_row, last_row; // input channels; kernel rows to visit
   long input_row, input_channel, output_channel;
 };
@@ -348,6 +349,7 @@ struct WeightGradientRows {
   const float* input;    // the pixel that the first tap multiplies there
   float* totals;         // [output in block] vectors of [tap], `totals_output` floats apart
   int rows, width;
+  bool fresh; // the totals hold nothing yet
   long gradient_row, gradient_channel, input_row, input_tap, totals_output;
 };
 
@@ -362,7 +364,15 @@ void weight_gradient_block(const WeightGradientRows& task) {
 #pragma GCC unroll 9
   for (int o = 0; o < kOut; ++o) {
 #pragma GCC unroll 9
-    for (int t = 0; t < kAll; ++t) total[o][t] = load(task.totals + o * task.totals_output + t * kVector);
+    for (int t = 0; t < kAll; ++t) total[o][t] = Vector{};
+  }
+  if (!task.fresh) {
+#pragma GCC unroll 9
+    for (int o = 0; o < kOut; ++o) {
+#pragma GCC unroll 9
+      for (int t = 0; t < kAll; ++t)
+        total[o][t] = load(task.totals + o * task.totals_output + t * kVector);
+    }
   }
   for (int row = 0; row < task.rows; ++row)
     for (int group = 0; group < kGroups; ++group) {
@@ -457,6 +467,7 @@ inline std::vector<int> cheapest_split(int total, const std::vector<double>& par
 struct WeightGradient {
   struct Segment { // rows of the gradient that meet the same kernel rows inside the input
     int first_row, last_row, kernel_row, kernel_rows;
+    bool fresh; // the first to meet them
   };
   struct Block {
     int first, size; // output channels
@@ -469,6 +480,7 @@ struct WeightGradient {
   Layout input, gradient;
   std::vector<Taps> taps;
   std::vector<std::vector<Segment>> bands;
+  bool adds = false; // whether totals must be zero before: some kernel rows have no first segment
 
   WeightGradient() = default;
   WeightGradient(int kernel_, int padding_, Layout input_, Layout gradient_)
@@ -498,6 +510,7 @@ struct WeightGradient {
       first_tap += size;
     }
     bands = plan_bands(taps[0].blocks[0].size);
+    mark_fresh();
   }
 
   bool kernel_fits(int out, int size) const {
@@ -523,7 +536,7 @@ struct WeightGradient {
     for (int kernel_row = 0; kernel_row < kernel; ++kernel_row) {
       const int from = std::max(first, padding - kernel_row);
       const int to = std::min(last, input.height + padding - kernel_row);
-      if (from < to) segments.push_back({from, to, kernel_row, 1});
+      if (from < to) segments.push_back({from, to, kernel_row, 1, false});
     }
     return segments;
   }
@@ -535,15 +548,36 @@ struct WeightGradient {
       const int rows = std::min(kernel, input.height + padding - row) - from;
       Segment* before = segments.empty() ? nullptr : &segments.back();
       if (before && before->kernel_row == from && before->kernel_rows == rows) before->last_row = row + 1;
-      else segments.push_back({row, row + 1, from, rows});
+      else segments.push_back({row, row + 1, from, rows, false});
     }
     return segments;
   }
 
+  // Segments of most kernel rows come first, so that these need not be zeroed beforehand.
+  void mark_fresh() {
+    std::vector<bool> met(kernel, false);
+    for (std::vector<Segment>& band : bands) {
+      std::stable_sort(band.begin(), band.end(), [](const Segment& a, const Segment& b) {
+        return a.kernel_rows > b.kernel_rows;
+      });
+      for (Segment& segment : band) {
+        const auto first = met.begin() + segment.kernel_row, last = first + segment.kernel_rows;
+        segment.fresh = std::find(first, last, true) == last;
+        adds |= !segment.fresh && std::find(first, last, false) != last;
+        std::fill(first, last, true);
+      }
+    }
+    adds |= std::find(met.begin(), met.end(), false) != met.end();
+    if (!adds) return;
+    for (std::vector<Segment>& band : bands)
+      for (Segment& segment : band) segment.fresh = false;
+  }
+
   long weights() const { return long(input.channels) * gradient.channels * kernel * kernel; }
 
-  // tile: the convolution's input; slopes: the gradient of its output. Adds to totals.
+  // tile: the convolution's input; slopes: the gradient of its output.
   void run(const float* tile, const float* slopes, float* totals) const {
+    if (adds) std::memset(totals, 0, size_t(weights()) * kVector * sizeof(float));
     WeightGradientRows task{};
     task.width = gradient.width;
     task.gradient_row = gradient.row;
@@ -558,6 +592,7 @@ struct WeightGradient {
           for (int in = 0; in < channels; ++in)
             for (const Segment& rows : band) {
               task.rows = rows.last_row - rows.first_row;
+              task.fresh = rows.fresh;
               task.input = tile + input.origin() + in * input.channel - padding * kTile +
                            (rows.first_row + rows.kernel_row - padding) * input.row +
                            run.first * task.input_tap;

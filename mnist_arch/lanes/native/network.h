@@ -351,7 +351,7 @@ class Network {
   }
 
   static float lower_bound(const Stage& stage) {
-    return stage.spec.relu_before ? 0.0f : -std::numeric_limits<float>::infinity();
+    return stage.spec.relu_before ? 0.0f : kNoBound;
   }
 
   void finish_tile(int i, int tile, const float* value, float* output) {
@@ -405,19 +405,25 @@ class Network {
   // rows [image][size] -> one tile's map. Lanes beyond the batch get the last image again, whose
   // values stay as ordinary as the others'; or zeros.
   void spread(const float* rows, const Layout& map, bool repeat, int tile, float* output) const {
-    const int last = valid(tile) - 1;
-    const long size = long(map.channels) * map.height * map.width;
+    const int last = valid(tile) - 1, pixels = map.height * map.width;
+    const long size = long(map.channels) * pixels;
     rows += long(tile) * kTile * size;
-    for (int channel = 0; channel < map.channels; ++channel) {
-      clear_gaps(map, output + channel * map.channel);
-      for (int row = 0; row < map.height; ++row) {
-        float* pixels = output + map.origin() + channel * map.channel + row * map.row;
-        const float* source = rows + (long(channel) * map.height + row) * map.width;
-        for (int column = 0; column < map.width; ++column)
-          for (int lane = 0; lane < kTile; ++lane)
-            pixels[column * kTile + lane] =
-                repeat || lane <= last ? source[std::min(lane, last) * size + column] : 0.0f;
-      }
+    for (int channel = 0; channel < map.channels; ++channel, rows += pixels, output += map.channel) {
+      clear_gaps(map, output);
+      for (int lane = 0; lane < kTile; lane += kVector)
+        for (int first = 0; first < pixels; first += kVector) {
+          const int count = std::min(kVector, pixels - first);
+          Vector block[kVector];
+          for (int i = 0; i < kVector; ++i) {
+            const float* source = rows + std::min(lane + i, last) * size + first;
+            block[i] = repeat || lane + i <= last ? load_some(source, count) : Vector{};
+          }
+          transpose(block);
+          for (int i = 0; i < count; ++i) {
+            const int row = (first + i) / map.width, column = (first + i) % map.width;
+            store(output + map.origin() + row * map.row + column * kTile + lane, block[i]);
+          }
+        }
     }
   }
 
@@ -477,14 +483,13 @@ class Network {
     LANES_DISPATCH(backward_pass, stage.pass, task(stage, tile), stage.slope, values(i, tile),
                    gradient(i, tile), slope, bias_sums);
     if (i > 0) {
-      stage.backward.run(slope, stage.packed_flipped.data(), nullptr, 0, gradient(i - 1, tile), nullptr,
-                         0);
+      stage.backward.run(slope, stage.packed_flipped.data(), nullptr, kNoBound, gradient(i - 1, tile),
+                         nullptr, 0);
       restore(i - 1, tile, thread);
     }
     if (!weights_wanted) return;
     float* totals = thread.totals.data();
     const size_t count = stage.forward.weights();
-    std::fill(totals, totals + round_up(count, kVector) * kVector, 0.0f);
     stage.weight_gradient.run(i > 0 ? thread.input.data() : image(tile), slope, totals);
     stage.weight_gradient.sum_lanes(totals, &stage.weight_sums[tile * count]);
   }

@@ -65,10 +65,10 @@ struct Masks {
 
 inline void clear_gaps(const Layout& map, float* channel) {
   if (map.gap == 0) return;
-  const size_t bytes = size_t(map.gap) * kTile * sizeof(float);
-  std::memset(channel, 0, bytes);
+  const long floats = long(map.gap) * kTile;
+  clear(channel, floats);
   for (int row = 0; row < map.height; ++row)
-    std::memset(channel + map.origin() + row * map.row + long(map.width) * kTile, 0, bytes);
+    clear(channel + map.origin() + row * map.row + long(map.width) * kTile, floats);
 }
 
 LANES_INLINE Vector channel_factor(const Pass& pass, const TileTask& task, int channel, int lane) {
@@ -84,7 +84,9 @@ LANES_INLINE Vector affine(Vector value, Vector scale, Vector shift) {
 
 template <bool kRelu, bool kDrop, int kPool>
 void forward_pass(const Pass& pass, const TileTask& task, const float* values, float* outputs) {
-  const int width = pass.value.width, pooled_width = pass.pooled.width;
+  // Members are read once: for all the compiler knows, each store of a vector may change them.
+  const int width = pass.value.width, height = pass.value.height;
+  const int pooled_width = pass.pooled.width, pooled_height = pass.pooled.height;
   for (int channel = 0; channel < pass.value.channels; ++channel) {
     clear_gaps(pass.output, outputs + channel * pass.output.channel);
     for (int lane = 0; lane < kTile; lane += kVector) {
@@ -92,7 +94,8 @@ void forward_pass(const Pass& pass, const TileTask& task, const float* values, f
       const Vector scale = factor * pass.scale[channel], shift = factor * pass.shift[channel];
       const float* value = values + channel * pass.value.channel + lane;
       float* output = outputs + pass.output.origin() + channel * pass.output.channel + lane;
-      Masks masks(pass, task, channel, lane);
+      const long output_row = pass.output.row;
+      const Masks masks(pass, task, channel, lane);
       const auto activated = [&](int row, int column) __attribute__((always_inline)) {
         const int pixel = row * width + column;
         Vector result = affine<kRelu>(load(value + long(pixel) * kTile), scale, shift);
@@ -100,16 +103,16 @@ void forward_pass(const Pass& pass, const TileTask& task, const float* values, f
       };
       if (kPool == kAveragePool) {
         Vector total{};
-        for (int row = 0; row < pass.value.height; ++row) {
+        for (int row = 0; row < height; ++row) {
           Vector row_total{};
           for (int column = 0; column < width; ++column) row_total += activated(row, column);
           total += row_total;
         }
-        total /= float(pass.value.height * width);
+        total /= float(height * width);
         store(output, kDrop ? masks.keep_after(0, total) : total);
         continue;
       }
-      for (int row = 0; row < pass.pooled.height; ++row)
+      for (int row = 0; row < pooled_height; ++row)
         for (int column = 0; column < pooled_width; ++column) {
           Vector result;
           if (kPool == kMaxPool) {
@@ -120,7 +123,7 @@ void forward_pass(const Pass& pass, const TileTask& task, const float* values, f
             result = activated(row, column);
           }
           if (kDrop) result = masks.keep_after(row * pooled_width + column, result);
-          store(output + row * pass.output.row + column * kTile, result);
+          store(output + row * output_row + column * kTile, result);
         }
     }
   }
@@ -234,6 +237,7 @@ void restore_pass(const Pass& pass, const TileTask& task, const float* values,
     for (int lane = 0; lane < kTile; lane += kVector) {
       const Vector mean = broadcast(pass.mean[channel]);
       float* output = outputs + pass.output.origin() + channel * pass.output.channel + lane;
+      const long output_row = pass.output.row;
       Vector total{}, product{}, row_total{}, row_product{};
       visit_slopes<kRelu, kDrop, kPool, true>(
           pass, task, channel, lane, values, gradients,
@@ -247,7 +251,7 @@ void restore_pass(const Pass& pass, const TileTask& task, const float* values,
             row_total = row_product = Vector{};
           },
           [&](int row, int column, Vector result) __attribute__((always_inline)) {
-            store(output + row * pass.output.row + long(column) * kTile, result);
+            store(output + row * output_row + long(column) * kTile, result);
           });
       sums[2 * channel] += sum_valid(total, lane, task.valid);
       sums[2 * channel + 1] += sum_valid(product, lane, task.valid);
@@ -261,7 +265,8 @@ void restore_pass(const Pass& pass, const TileTask& task, const float* values,
 template <bool kRelu, bool kDrop, int kPool>
 void backward_pass(const Pass& pass, const TileTask& task, const Layout& slope_map,
                    const float* values, const float* gradients, float* slopes, double* bias_sums) {
-  const IntVector keep_all = pass.relu_before ? IntVector{} : all_ones();
+  const Vector bound = broadcast(pass.relu_before ? 0.0f : kNoBound);
+  const long slope_row = slope_map.row;
   for (int channel = 0; channel < pass.value.channels; ++channel) {
     clear_gaps(slope_map, slopes + channel * slope_map.channel);
     for (int lane = 0; lane < kTile; lane += kVector) {
@@ -276,8 +281,8 @@ void backward_pass(const Pass& pass, const TileTask& task, const Layout& slope_m
           pass, task, channel, lane, values, gradients,
           [&](int row, int column, Vector value, Vector slope) __attribute__((always_inline)) {
             Vector result = scale * slope + (constant + linear * (value - mean));
-            result = keep_where(keep_all | (value > 0), result);
-            store(output + row * slope_map.row + long(column) * kTile, result);
+            result = keep_where(value > bound, result);
+            store(output + row * slope_row + long(column) * kTile, result);
             row_total += result;
           },
           [&]() __attribute__((always_inline)) {

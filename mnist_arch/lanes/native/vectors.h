@@ -42,10 +42,8 @@ typedef uint32_t BitVector __attribute__((vector_size(kVector * 4), may_alias));
 
 LANES_INLINE Vector load(const float* address) { return *reinterpret_cast<const Vector*>(address); }
 
-// A load that stays one: compilers otherwise repeat it as an operand of every multiply-add that
-// uses it, and the load ports, not the multipliers, become the limit.
-LANES_INLINE Vector load_once(const float* address) {
-  Vector value = load(address);
+// The same value, of which the compiler knows nothing any more.
+LANES_INLINE Vector opaque(Vector value) {
 #if defined(__AVX512F__)
   __asm__("" : "+v"(value));
 #elif defined(__x86_64__)
@@ -53,6 +51,18 @@ LANES_INLINE Vector load_once(const float* address) {
 #elif defined(__aarch64__)
   __asm__("" : "+w"(value));
 #endif
+  return value;
+}
+
+// A load that stays one: compilers otherwise repeat it as an operand of every multiply-add that
+// uses it, and the load ports, not the multipliers, become the limit.
+LANES_INLINE Vector load_once(const float* address) { return opaque(load(address)); }
+
+// The first `count` lanes from an address of any alignment, zeros in the others.
+LANES_INLINE Vector load_some(const float* address, int count) {
+  Vector value{};
+  if (count == kVector) std::memcpy(&value, address, sizeof(Vector));
+  else std::memcpy(&value, address, size_t(count) * sizeof(float));
   return value;
 }
 
@@ -65,6 +75,12 @@ LANES_INLINE Vector at_least(Vector value, Vector bound) { return bound > value 
 // value where the mask is all ones, 0 where it is 0.
 LANES_INLINE Vector keep_where(IntVector mask, Vector value) {
   return reinterpret_cast<Vector>(mask & reinterpret_cast<IntVector>(value));
+}
+
+// Zeros `floats` floats, a multiple of kTile, without a call of memset: it is for short runs.
+LANES_INLINE void clear(float* address, long floats) {
+  const Vector zero = opaque(Vector{}); // else compilers make the loop a call
+  for (long i = 0; i < floats; i += kVector) store(address + i, zero);
 }
 
 // Sums of neighbouring lanes: the first half of the result from a, the second from b.
@@ -96,6 +112,42 @@ LANES_INLINE Vector sum_lanes_of_each(Vector vectors[kVector]) {
       vectors[i] = pairwise(vectors[2 * i], vectors[2 * i + 1]);
   }
   return vectors[0];
+}
+
+// Alternating lanes of the first (or second) halves of a and b.
+LANES_INLINE Vector zip(Vector a, Vector b, bool second) {
+#if LANES_VECTOR == 16
+#define LANES_FIRST 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define LANES_SECOND 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif LANES_VECTOR == 8
+#define LANES_FIRST 0, 8, 1, 9, 2, 10, 3, 11
+#define LANES_SECOND 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LANES_FIRST 0, 4, 1, 5
+#define LANES_SECOND 2, 6, 3, 7
+#endif
+#if defined(__clang__)
+  return second ? __builtin_shufflevector(a, b, LANES_SECOND)
+                : __builtin_shufflevector(a, b, LANES_FIRST);
+#else
+  return second ? __builtin_shuffle(a, b, IntVector{LANES_SECOND})
+                : __builtin_shuffle(a, b, IntVector{LANES_FIRST});
+#endif
+}
+
+// Lane j of vector i becomes lane i of vector j: as many perfect shuffles as kVector has bits.
+LANES_INLINE void transpose(Vector vectors[kVector]) {
+#pragma GCC unroll 4
+  for (int width = kVector; width > 1; width /= 2) {
+    Vector shuffled[kVector];
+#pragma GCC unroll 8
+    for (int i = 0; i < kVector / 2; ++i) {
+      shuffled[2 * i] = zip(vectors[i], vectors[i + kVector / 2], false);
+      shuffled[2 * i + 1] = zip(vectors[i], vectors[i + kVector / 2], true);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kVector; ++i) vectors[i] = shuffled[i];
+  }
 }
 
 // Sum in double over the first `count` lanes of a group that begins at lane `first`.
