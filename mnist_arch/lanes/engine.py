@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,11 @@ class Engine:
         self._handle = handle
         weakref.finalize(self, self._library.lanes_destroy, handle)
         self._tensors = (TensorsStruct * len(stages))()
-        self._identities = [_identity(stage) for stage in stages]
+        self._slots: list[_Slot] = []
+        self._norms: list[tuple[TensorsStruct, nn.BatchNorm2d]] = []
+        self._gradients: list[tuple[TensorsStruct, str]] = []
+        for struct, stage in zip(self._tensors, stages, strict=True):
+            self._take_stage(struct, stage)
         channels, height, width = stages[-1].output
         self.outputs = channels * height * width
 
@@ -42,10 +46,10 @@ class Engine:
         `use_batch`: batch statistics and dropout, as in training; `keep`: `backward` will follow.
         """
         logits = torch.empty(len(images), self.outputs)
-        for struct, stage, identity in zip(
-            self._tensors, self._stages, self._identities, strict=True
-        ):
-            _point_at_parameters(struct, stage, identity)
+        for slot in self._slots:
+            slot.point()
+        for struct, norm in self._norms:
+            struct.momentum = -1.0 if norm.momentum is None else norm.momentum
         status = self._library.lanes_forward(
             *(self._handle, self._tensors, images.data_ptr(), len(images)),
             *(use_batch, keep, seed, logits.data_ptr()),
@@ -62,20 +66,67 @@ class Engine:
             torch.empty_like(parameter) if want else None
             for parameter, want in zip(parameters(self._stages), wanted, strict=True)
         ]
-        left = iter(gradients)
-        for struct, stage in zip(self._tensors, self._stages, strict=True):
-            struct.weight_gradient = struct.bias_gradient = None
-            struct.gamma_gradient = struct.beta_gradient = None
-            if stage.convolution is not None:
-                struct.weight_gradient = _address(next(left))
-                if stage.convolution.bias is not None:
-                    struct.bias_gradient = _address(next(left))
-            if stage.batch_norm is not None:
-                struct.gamma_gradient = _address(next(left))
-                struct.beta_gradient = _address(next(left))
+        for (struct, field), gradient in zip(self._gradients, gradients, strict=True):
+            setattr(struct, field, None if gradient is None else gradient.data_ptr())
         status = self._library.lanes_backward(self._handle, self._tensors, slopes.data_ptr())
         check(status, "run the backward pass")
         return gradients
+
+
+    def _take_stage(self, struct: TensorsStruct, stage: Stage) -> None:
+        """Note where a stage's tensors are found, and where their addresses are written."""
+        convolution, norm = stage.convolution, stage.batch_norm
+        if convolution is None:
+            identity: dict[str, Tensor | None] = {"weight": torch.eye(stage.map[0])}
+            self._slots.append(_Slot(identity, "weight", struct, "weight"))
+        else:
+            self._take_parameters(convolution, struct, weight="weight", bias="bias")
+        if norm is not None:
+            self._norms.append((struct, norm))
+            self._take_parameters(norm, struct, weight="gamma", bias="beta")
+            for name, field in _STATISTICS.items():
+                if norm._buffers[name] is not None:
+                    self._slots.append(_Slot(norm._buffers, name, struct, field))
+
+    def _take_parameters(self, layer: nn.Module, struct: TensorsStruct, **fields: str) -> None:
+        for name, field in fields.items():
+            if layer._parameters[name] is not None:
+                self._slots.append(_Slot(layer._parameters, name, struct, field))
+                self._gradients.append((struct, f"{field}_gradient"))
+
+
+_STATISTICS = {
+    "running_mean": "running_mean",
+    "running_var": "running_variance",
+    "num_batches_tracked": "batches",
+}
+
+
+class _Slot:
+    """One tensor that the native library is told the address of: its layer's dict and name."""
+
+    __slots__ = ("address", "dtype", "field", "holder", "name", "struct")
+
+    def __init__(
+        self, holder: Mapping[str, Tensor | None], name: str, struct: TensorsStruct, field: str
+    ) -> None:
+        self.holder, self.name, self.struct, self.field = holder, name, struct, field
+        self.dtype = torch.int64 if field == "batches" else torch.float32
+        self.address: int | None = None
+
+    def point(self) -> None:
+        """Write the tensor's address if it moved; raises `TypeError` for one of another kind."""
+        tensor = self.holder[self.name]
+        assert tensor is not None
+        if tensor.dtype is not self.dtype or not tensor.is_cpu or not tensor.is_contiguous():
+            raise TypeError(
+                "parameters and statistics must be contiguous float32 on the CPU, not"
+                f" {tensor.dtype} on {tensor.device}"
+            )
+        address = tensor.data_ptr()
+        if address != self.address:
+            self.address = address
+            setattr(self.struct, self.field, address)
 
 
 def parameters(stages: Sequence[Stage]) -> list[Tensor]:
@@ -88,32 +139,3 @@ def parameters(stages: Sequence[Stage]) -> list[Tensor]:
         for parameter in layer._parameters.values()  # `parameters()` takes 20 times as long
         if parameter is not None
     ]
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _identity(stage: Stage) -> Tensor | None:
-    return torch.eye(stage.map[0]) if stage.convolution is None else None
-
-
-def _point_at_parameters(struct: TensorsStruct, stage: Stage, identity: Tensor | None) -> None:
-    convolution, norm = stage.convolution, stage.batch_norm
-    if convolution is None:
-        struct.weight, struct.bias = _address(identity), None
-    else:
-        struct.weight, struct.bias = _address(convolution.weight), _address(convolution.bias)
-    if norm is not None:
-        struct.gamma, struct.beta = norm.weight.data_ptr(), norm.bias.data_ptr()
-        struct.running_mean = _address(norm.running_mean)
-        struct.running_variance = _address(norm.running_var)
-        struct.momentum = _momentum(norm)
-
-
-def _momentum(norm: nn.BatchNorm2d) -> float:
-    """The weight of this batch; without a momentum every batch so far weighs the same."""
-    if norm.momentum is not None:
-        return norm.momentum
-    assert norm.num_batches_tracked is not None
-    return 1.0 / max(1, int(norm.num_batches_tracked))

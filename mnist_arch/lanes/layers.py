@@ -103,7 +103,7 @@ def _flatten(stages: list[Stage], layer: nn.Flatten, last: bool) -> str | None:
 
 
 def _batch_norm_why_not(layer: nn.BatchNorm2d, shape: tuple[int, int, int]) -> str | None:
-    if not layer.affine or layer.running_mean is None:
+    if not layer.affine or layer.running_mean is None or layer.num_batches_tracked is None:
         return "must be affine and keep running statistics"
     if layer.num_features != shape[0]:
         return f"takes {layer.num_features} channels, but is given {shape[0]}"

@@ -36,7 +36,7 @@ class StageStruct(ctypes.Structure):
 
 
 TENSOR_FIELDS = (
-    *("weight", "bias", "gamma", "beta", "running_mean", "running_variance"),
+    *("weight", "bias", "gamma", "beta", "running_mean", "running_variance", "batches"),
     *("weight_gradient", "bias_gradient", "gamma_gradient", "beta_gradient"),
 )
 

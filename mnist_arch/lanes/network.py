@@ -50,6 +50,10 @@ class Accelerated(nn.Sequential):
 
     def _prepare(self) -> None:
         self._stages = read(self)
+        self._has_dropout = any(stage.has_dropout() for stage in self._stages)
+        self._needs_two_images = any(
+            stage.batch_norm is not None and stage.convolved[1:] == (1, 1) for stage in self._stages
+        )
         self._idle = [Engine(self._stages, self.threads, self.instruction_set)]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,8 +68,8 @@ class Accelerated(nn.Sequential):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, outputs] of float32 images [N, 1, 28, 28] on the CPU; N is at least 1."""
         _check_images(images)
+        _check_modes(self)
         mine = parameters(self._stages)
-        _check_layers(self, mine)
         if self.training:
             self._begin_step(len(images))
         keep = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in mine)
@@ -95,16 +99,10 @@ class Accelerated(nn.Sequential):
         }
 
     def _begin_step(self, images: int) -> None:
-        """Draw this step's seed, count its batch, refuse a batch without a variance."""
-        for stage in self._stages:
-            norm = stage.batch_norm
-            if norm is None:
-                continue
-            if images * stage.convolved[1] * stage.convolved[2] == 1:
-                raise ValueError("batch norm needs more than one value per channel when training")
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.add_(1)
-        if any(stage.has_dropout() for stage in self._stages):
+        """Draw this step's seed; refuse a batch without a variance."""
+        if images == 1 and self._needs_two_images:
+            raise ValueError("batch norm needs more than one value per channel when training")
+        if self._has_dropout:
             self.seed = int(torch.empty((), dtype=torch.int64).random_())
 
     def _take(self) -> Engine:
@@ -166,22 +164,11 @@ def _check_images(images: Tensor) -> None:
         raise ValueError("lanes does not compute the gradient by the images: detach them")
 
 
-def _check_layers(network: Accelerated, mine: list[Tensor]) -> None:
-    if any(layer.training != network.training for layer in network):
-        raise ValueError("lanes needs every layer in the same mode: call train() or eval()")
-    statistics = [
-        buffer
-        for stage in network._stages
-        if stage.batch_norm is not None
-        for buffer in (stage.batch_norm.running_mean, stage.batch_norm.running_var)
-        if buffer is not None
-    ]
-    for tensor in (*mine, *statistics):
-        if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
-            raise TypeError(
-                "parameters and statistics must be contiguous float32 on the CPU, not"
-                f" {tensor.dtype} on {tensor.device}"
-            )
+def _check_modes(network: Accelerated) -> None:
+    mode = network.training
+    for layer in network._modules.values():
+        if layer is not None and layer.training is not mode:
+            raise ValueError("lanes needs every layer in the same mode: call train() or eval()")
 
 
 __all__ = ["Accelerated", "Stage", "accelerate"]

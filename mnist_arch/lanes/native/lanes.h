@@ -29,8 +29,9 @@ struct LanesStage {
 struct LanesTensors {
   const float *weight, *bias, *gamma, *beta;
   float *running_mean, *running_variance;
+  int64_t* batches; // that the running statistics have seen; counted up by a step that uses its own
   float *weight_gradient, *bias_gradient, *gamma_gradient, *beta_gradient;
-  double momentum; // of the running statistics, in this step
+  double momentum; // of the running statistics; below 0: every batch weighs the same
 };
 
 enum LanesStatus { kLanesDone = 0, kLanesOutOfMemory = 1, kLanesInvalid = 2, kLanesStale = 3 };

@@ -313,6 +313,8 @@ class Network {
   // Batch norm's affine map and running statistics, from the sums of all tiles.
   void finish_statistics(Stage& stage, const LanesTensors& tensors) {
     const double count = double(stage.values_in_batch(count_));
+    if (tensors.batches) ++*tensors.batches;
+    const double momentum = tensors.momentum < 0 ? 1.0 / double(*tensors.batches) : tensors.momentum;
     for (int channel = 0; channel < stage.channels(); ++channel) {
       const auto sums = [&](int tile) -> const ChannelSums& {
         return stage.statistics[size_t(tile) * stage.channels() + channel];
@@ -329,9 +331,9 @@ class Network {
       set_affine(stage, tensors, channel, mean, variance);
       float& running_mean = tensors.running_mean[channel];
       float& running_variance = tensors.running_variance[channel];
-      running_mean = float(running_mean + tensors.momentum * (mean - running_mean));
-      running_variance = float(running_variance + tensors.momentum * (variance * count / (count - 1) -
-                                                                      running_variance));
+      running_mean = float(running_mean + momentum * (mean - running_mean));
+      running_variance = float(running_variance +
+                               momentum * (variance * count / (count - 1) - running_variance));
     }
   }
 

@@ -32,8 +32,8 @@ inline bool channel_is_kept(uint64_t key, int32_t threshold) {
 
 // Element-wise decisions of one channel of one lane group; one hash (Wellons' lowbias32) a pixel.
 struct ElementMask {
-  BitVector low, high;
-  int32_t threshold;
+  BitVector low{}, high{};
+  int32_t threshold = 0;
 
   void set(uint64_t seed, int64_t layer, int64_t first_image, int64_t channel, int32_t limit) {
     threshold = limit;
