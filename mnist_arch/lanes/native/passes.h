@@ -129,9 +129,10 @@ void forward_pass(const Pass& pass, const TileTask& task, const float* values, f
   }
 }
 
-// Calls visit(row, column, value, slope) for every pixel of one channel of one lane group, slope
-// being the gradient at batch norm's output; end_row() after every pixel row or two. With kEmit also
-// calls emit(row, column, output) with the forward pass's outputs.
+// Calls visit(row, column, turn, value, slope) for every pixel of one channel of one lane group,
+// slope being the gradient at batch norm's output; end_row() after every pixel row or two. `turn` is
+// 0 or 1: sums that take turns do not wait for each other. With kEmit also calls
+// emit(row, column, output) with the forward pass's outputs.
 template <bool kRelu, bool kDrop, int kPool, bool kEmit, class Visit, class EndRow, class Emit>
 LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int channel, int lane,
                                const float* values, const float* gradients, const Visit& visit,
@@ -154,7 +155,7 @@ LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int chann
         IntVector open = kDrop && masks.has_before ? masks.before.kept(pixel) : all_ones();
         if (kEmit) row_total += kDrop ? keep_where(open, activated) : activated;
         if (kRelu) open &= activated > 0;
-        visit(row, column, input, kDrop || kRelu ? keep_where(open, slope) : slope);
+        visit(row, column, 0, input, kDrop || kRelu ? keep_where(open, slope) : slope);
       }
       total += row_total;
       end_row();
@@ -164,19 +165,27 @@ LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int chann
     return;
   }
   if (kPool == kNoPool) {
-    for (int row = 0; row < height; ++row) {
-      for (int column = 0; column < width; ++column) {
-        const int pixel = row * width + column;
-        const Vector input = load(value + long(pixel) * kTile);
-        const Vector slope = load(gradient + long(pixel) * kTile) * factor;
-        const Vector activated = affine<kRelu>(input, scale, shift);
-        IntVector open = all_ones();
-        if (kDrop && masks.has_before) open &= masks.before.kept(pixel);
-        if (kDrop && masks.has_after) open &= masks.after.kept(pixel);
-        if (kEmit) emit(row, column, kDrop ? keep_where(open, activated) : activated);
-        if (kRelu) open &= activated > 0;
-        visit(row, column, input, kDrop || kRelu ? keep_where(open, slope) : slope);
+    const auto visit_pixel = [&](int row, int column, int turn) __attribute__((always_inline)) {
+      const int pixel = row * width + column;
+      const Vector input = load(value + long(pixel) * kTile);
+      const Vector slope = load(gradient + long(pixel) * kTile) * factor;
+      const Vector activated = affine<kRelu>(input, scale, shift);
+      const Vector open_slope = kRelu ? where(activated > 0, slope) : slope;
+      if (!kDrop) {
+        if (kEmit) emit(row, column, activated);
+        visit(row, column, turn, input, open_slope);
+        return;
       }
+      const Vector kept = masks.keep_after(pixel, masks.keep_before(pixel, open_slope));
+      if (kEmit) emit(row, column, masks.keep_after(pixel, masks.keep_before(pixel, activated)));
+      visit(row, column, turn, input, kept);
+    };
+    for (int row = 0; row < height; ++row) {
+      for (int column = 0; column + 1 < width; column += 2) {
+        visit_pixel(row, column, 0);
+        visit_pixel(row, column + 1, 1);
+      }
+      if (width % 2) visit_pixel(row, width - 1, 0);
       end_row();
     }
     return;
@@ -186,35 +195,35 @@ LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int chann
     for (int column = 0; column < pooled_width; ++column) {
       const int pooled_pixel = row * pooled_width + column;
       Vector slope = load(gradient + long(pooled_pixel) * kTile) * factor;
-      Vector input[4], activated[4];
+      Vector input[4], candidate[4];
       IntVector kept[4]{};
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         const int pixel = (2 * row + i / 2) * width + 2 * column + i % 2;
         input[i] = load(value + long(pixel) * kTile);
-        activated[i] = affine<kRelu>(input[i], scale, shift);
+        candidate[i] = affine<false>(input[i], scale, shift);
         if (!kDrop) continue;
         kept[i] = masks.has_before ? masks.before.kept(pixel) : all_ones();
-        activated[i] = keep_where(kept[i], activated[i]);
+        candidate[i] = keep_where(kept[i], candidate[i]);
       }
-      const Vector largest = at_least(at_least(activated[0], activated[1]),
-                                      at_least(activated[2], activated[3]));
-      Vector output = largest;
-      if (kDrop && masks.has_after) {
-        const IntVector kept_after = masks.after.kept(pooled_pixel);
-        slope = keep_where(kept_after, slope);
-        output = keep_where(kept_after, output);
+      const Vector largest = at_least(at_least(candidate[0], candidate[1]),
+                                      at_least(candidate[2], candidate[3]));
+      Vector output = kRelu ? at_least(largest, Vector{}) : largest; // ReLU commutes with a maximum
+      if (kDrop) {
+        slope = masks.keep_after(pooled_pixel, slope);
+        output = masks.keep_after(pooled_pixel, output);
       }
       if (kEmit) emit(row, column, output);
-      IntVector open = all_ones(); // the first of equals takes the gradient, as in PyTorch
+      // The first of equals takes the gradient, as in PyTorch; a maximum that ReLU stops, or one
+      // that is a dropped value's 0, passes none.
+      Vector left = kRelu ? where(largest > 0, slope) : slope;
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        IntVector here = open & (activated[i] == largest);
-        open &= ~here;
-        // After ReLU a maximum that is not positive passes no gradient; a dropped one is 0.
-        if (kRelu) here &= activated[i] > 0;
-        else if (kDrop) here &= kept[i];
-        visit(2 * row + i / 2, 2 * column + i % 2, input[i], keep_where(here, slope));
+        const IntVector here = candidate[i] == largest;
+        const Vector passed = where(here, left);
+        left = where(~here, left);
+        visit(2 * row + i / 2, 2 * column + i % 2, i % 2, input[i],
+              kDrop && !kRelu ? keep_where(kept[i], passed) : passed);
       }
     }
     end_row();
@@ -222,7 +231,7 @@ LANES_INLINE void visit_slopes(const Pass& pass, const TileTask& task, int chann
   for (int row = 0; row < height; ++row) { // the odd row and column that pooling leaves out
     const bool left_out = row >= 2 * pooled_height;
     for (int column = left_out ? 0 : 2 * pooled_width; column < width; ++column)
-      visit(row, column, load(value + (long(row) * width + column) * kTile), Vector{});
+      visit(row, column, 0, load(value + (long(row) * width + column) * kTile), Vector{});
   }
   end_row();
 }
@@ -238,17 +247,17 @@ void restore_pass(const Pass& pass, const TileTask& task, const float* values,
       const Vector mean = broadcast(pass.mean[channel]);
       float* output = outputs + pass.output.origin() + channel * pass.output.channel + lane;
       const long output_row = pass.output.row;
-      Vector total{}, product{}, row_total{}, row_product{};
+      Vector total{}, product{}, row_total[2]{}, row_product[2]{};
       visit_slopes<kRelu, kDrop, kPool, true>(
           pass, task, channel, lane, values, gradients,
-          [&](int, int, Vector value, Vector slope) __attribute__((always_inline)) {
-            row_total += slope;
-            row_product += slope * (value - mean);
+          [&](int, int, int turn, Vector value, Vector slope) __attribute__((always_inline)) {
+            row_total[turn] += slope;
+            row_product[turn] += slope * (value - mean);
           },
           [&]() __attribute__((always_inline)) {
-            total += row_total;
-            product += row_product;
-            row_total = row_product = Vector{};
+            total += row_total[0] + row_total[1];
+            product += row_product[0] + row_product[1];
+            row_total[0] = row_total[1] = row_product[0] = row_product[1] = Vector{};
           },
           [&](int row, int column, Vector result) __attribute__((always_inline)) {
             store(output + row * output_row + long(column) * kTile, result);
@@ -276,18 +285,19 @@ void backward_pass(const Pass& pass, const TileTask& task, const Layout& slope_m
       const Vector constant = is_image * pass.constant[channel];
       const Vector linear = is_image * pass.linear[channel];
       float* output = slopes + slope_map.origin() + channel * slope_map.channel + lane;
-      Vector total{}, row_total{};
+      Vector total{}, row_total[2]{};
       visit_slopes<kRelu, kDrop, kPool, false>(
           pass, task, channel, lane, values, gradients,
-          [&](int row, int column, Vector value, Vector slope) __attribute__((always_inline)) {
+          [&](int row, int column, int turn, Vector value, Vector slope)
+              __attribute__((always_inline)) {
             Vector result = scale * slope + (constant + linear * (value - mean));
-            result = keep_where(value > bound, result);
+            result = where(value > bound, result);
             store(output + row * slope_row + long(column) * kTile, result);
-            row_total += result;
+            row_total[turn] += result;
           },
           [&]() __attribute__((always_inline)) {
-            total += row_total;
-            row_total = Vector{};
+            total += row_total[0] + row_total[1];
+            row_total[0] = row_total[1] = Vector{};
           },
           [](int, int, Vector) {});
       bias_sums[channel] += sum_valid(total, lane, kTile);

@@ -77,6 +77,9 @@ LANES_INLINE Vector keep_where(IntVector mask, Vector value) {
   return reinterpret_cast<Vector>(mask & reinterpret_cast<IntVector>(value));
 }
 
+// The same for the mask of a comparison, which need not become a vector of its own.
+LANES_INLINE Vector where(IntVector mask, Vector value) { return mask ? value : Vector{}; }
+
 // Zeros `floats` floats, a multiple of kTile, without a call of memset: it is for short runs.
 LANES_INLINE void clear(float* address, long floats) {
   const Vector zero = opaque(Vector{}); // else compilers make the loop a call
