@@ -1,6 +1,7 @@
 # Everything on a fresh machine with Python 3.11 and make: `make run`, `make test`.
 PYTHON ?= python3.11
 TRIALS ?= 50
+FINALISTS ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -9,8 +10,8 @@ BIN := $(VENV)/bin
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
-run: $(VENV)/.installed ## Install, then search until TRIALS designs are trained
-	$(BIN)/python -m search.run --trials $(TRIALS)
+run: $(VENV)/.installed ## Install, then search until TRIALS designs are trained, confirm FINALISTS
+	$(BIN)/python -m search.run --trials $(TRIALS) --finalists $(FINALISTS)
 
 test: $(VENV)/.installed-test ## Install with the test extra, then run the fast tests
 	$(BIN)/python -m pytest

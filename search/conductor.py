@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_arch.data import load
 from mnist_arch.engine import Engine, choose_engine
-from mnist_arch.errors import UserError
-from search import facts, files, record, study, summary, tables
+from search import confirmer, facts, files, record, study, summary
 from search.options import EXIT_DONE, EXIT_INTERRUPTED
 from search.progress import Progress
 from search.settings import Settings
-from search.workers import DEATHS_IN_A_ROW, PROPOSALS_IN_A_ROW, Assignment, Event, Workers
+from search.trouble import raise_told, require_survivors, storage_trouble_told
+from search.views import write_views
+from search.workers import PROPOSALS_IN_A_ROW, Assignment, Event, Workers
 
 POLL_SECONDS = 1.0
 
@@ -30,11 +28,11 @@ def conduct(options: argparse.Namespace, settings: Settings) -> int:
     console = Console(highlight=False)
     engine = choose_engine(options.engine, options.device)
     load("train", options.data)  # a damaged file is told before anything is written
-    if settings.selected_on_test:
-        load("test", options.data)
+    if settings.selected_on_test or options.finalists:
+        load("test", options.data)  # to be sure of it; a search looks at none of it
     folder = options.results / options.study
     files.make_folder(folder)
-    with files.only_one(folder), _storage_trouble_told(folder):
+    with files.only_one(folder), storage_trouble_told(folder):
         opened = study.start_study(
             study.open_storage(study.sqlite_url(folder)), options.study, settings
         )
@@ -43,20 +41,23 @@ def conduct(options: argparse.Namespace, settings: Settings) -> int:
         if before >= options.trials:
             write_views(opened, settings, folder)
             console.print(_nothing_to_do(options, before), soft_wrap=True)
-            return EXIT_DONE
+            return confirmer.last_stage(options, settings, engine, opened)
         run = _prepare_run(options, settings, engine, opened, console, before)
         run.progress.note(summary.opening(options, settings, engine, before))
         status = _train(run, _assignments(options, settings, engine, before))
         if run.stop_reason:
             console.print(run.stop_reason, soft_wrap=True)
-        console.print(summary.closing(study.records(opened), folder, settings), soft_wrap=True)
-        return status
+        skip = "the time is up" if run.time_is_up else ""
+        follows = status == EXIT_DONE and not confirmer.why_not(options, settings, opened, skip)
+        closing = summary.closing(study.records(opened), folder, settings, follows)
+        console.print(closing, soft_wrap=True)
+        return status or confirmer.last_stage(options, settings, engine, opened, skip)
 
 
 def _nothing_to_do(options: argparse.Namespace, before: int) -> str:
     return (
         f"study {options.study!r} already has {before} trained designs and --trials is "
-        f"{options.trials}: nothing to do.\nTo go on, give a larger --trials; to start afresh, "
+        f"{options.trials}: nothing to search.\nTo go on, give a larger --trials; to start afresh, "
         f"another --study NAME.\nTo see it: python -m search.show {options.results / options.study}"
     )
 
@@ -77,31 +78,6 @@ def _assignments(
         )
         for number in range(count)
     ]  # fmt: skip
-
-
-@contextmanager
-def _storage_trouble_told(folder: Path) -> Iterator[None]:
-    """Turn a database that cannot be used into a message for the user."""
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(_storage_message(folder, str(error.__cause__ or error))) from None
-
-
-def _storage_message(folder: Path, detail: str) -> str:
-    return (
-        f"the study's database {folder / 'study.db'} cannot be used "
-        f"({detail.splitlines()[0].strip()}); finished trials in it are kept. Free some disk "
-        "space or mend the folder, then run the same command again"
-    )
-
-
-def write_views(opened: optuna.Study, settings: Settings, folder: Path) -> None:
-    """Make a study's CSV files and `study.json` anew from its storage."""
-    tables.write_tables(
-        folder, study.records(opened), settings.rules.target, settings.selected_on_test
-    )
-    files.write_json(folder / "study.json", summary.study_document(opened))
 
 
 @dataclass(slots=True)
@@ -126,6 +102,11 @@ class Run:
         """Seconds since this run began."""
         return time.monotonic() - self.start
 
+    @property
+    def time_is_up(self) -> bool:
+        """Whether this run has taken longer than it may."""
+        return self.timeout_seconds is not None and self.seconds > self.timeout_seconds
+
     def write_views(self) -> None:
         """Write the views of the study, after noting how long this run has taken."""
         self.study.set_user_attr(self.key, {**self.facts, "seconds": round(self.seconds, 1)})
@@ -135,7 +116,7 @@ class Run:
         """Train designs until the goal, the time limit or the end of the space is reached."""
         with self.progress, Workers(assignments) as workers:
             while True:
-                if self.timeout_seconds and self.seconds > self.timeout_seconds:
+                if self.time_is_up:
                     self.stop_reason = f"Stopped by --timeout {self.timeout_seconds}."
                 if not self.stop_reason:
                     trained = study.count_trained(self.study)
@@ -157,23 +138,15 @@ class Run:
                     f"Stopped: {PROPOSALS_IN_A_ROW:,} proposals in a row were rejected or repeats; "
                     "the space holds nothing more under these rules."
                 )
-            case "mistake":
-                raise UserError(event.text)
-            case "error":
-                if "StorageInternalError" in event.text or "sqlalchemy" in event.text:
-                    raise UserError(_storage_message(self.folder, event.text.splitlines()[-1]))
-                raise RuntimeError(f"worker {event.worker} failed:\n{event.text}")
             case "died":
                 self._handle_death(event)
+            case _:
+                raise_told(event, self.folder)
 
     def _handle_death(self, event: Event) -> None:
         study.clear_interrupted(self.study, event.worker)
         self.deaths += 1
-        if self.deaths >= DEATHS_IN_A_ROW:
-            raise UserError(
-                f"{self.deaths} workers died one after another (last: {event.text}), perhaps for "
-                "lack of memory; finished trials are kept. Try --workers 1, then the same command"
-            )
+        require_survivors(self.deaths, event)
         self.progress.note(f"worker {event.worker} died ({event.text}); its design is tried again")
 
     def _show(self) -> None:

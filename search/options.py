@@ -19,6 +19,9 @@ EXIT_DONE, EXIT_NO, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 TRAIN_IMAGES_HOLDOUT = 50_000
 
+RANKS = ("accuracy", "parameters", "macs", "epochs", "seconds")
+"""Rules by which designs that pass are ranked."""
+
 
 def parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
     """A parser for `python -m search.<verb>` whose help ends with examples."""
@@ -67,6 +70,16 @@ def name(text: str) -> str:
     return text
 
 
+def workers(text: str) -> int | None:
+    """An option type: a number of worker processes, or None for `auto`."""
+    return None if text == "auto" else whole(1, 1_000)(text)
+
+
+def interrupt(*_: object) -> NoReturn:
+    """A handler for signals: a polite kill keeps everything, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def add_training_options(to: argparse.ArgumentParser) -> None:
     """Add the options that say how a design is trained, on what, and under which rules."""
     group = to.add_argument_group("training")
@@ -89,22 +102,38 @@ def add_training_options(to: argparse.ArgumentParser) -> None:
         help="holdout: fit on 50,000, validate on 10,000 held out, never open the test images; "
         "assignment: fit on 60,000, validate on the test images (default %(default)s)",
     )  # fmt: skip
-    group.add_argument(
+    add_machine_options(group)
+    add_rules(to)
+
+
+def add_machine_options(to: argparse._ActionsContainer) -> None:
+    """Add the options that say where a design is trained, and where MNIST is."""
+    to.add_argument(
         "--engine",
         choices=("auto", "torch", "lanes"),
         default="auto",
         help="lanes: the fast one on a CPU; auto takes it where it runs (default %(default)s)",
     )
-    group.add_argument(
+    to.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
         default="auto",
         help="default %(default)s",
     )
-    group.add_argument(
-        "--data", type=Path, metavar="DIR", help="read MNIST from torchvision's folder"
-    )
-    add_rules(to)
+    to.add_argument("--data", type=Path, metavar="DIR", help="read MNIST from torchvision's folder")
+
+
+def add_confirmation_options(to: argparse._ActionsContainer, seeds: int) -> None:
+    """Add the options that say which finalists are confirmed, and how often."""
+    to.add_argument(
+        "--seeds", type=whole(1, 1_000), default=seeds, metavar="N",
+        help="fresh seeds, the same for every design (default %(default)s)",
+    )  # fmt: skip
+    to.add_argument(
+        "--rank-by", choices=RANKS, default="accuracy",
+        help="finalists are the first designs that pass by this (default %(default)s): highest "
+        "validation accuracy, fewest parameters, MACs, epochs to the first pass, or seconds",
+    )  # fmt: skip
 
 
 def add_rules(to: argparse.ArgumentParser) -> None:

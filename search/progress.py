@@ -8,6 +8,8 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -115,9 +117,48 @@ class Progress:
         ]
 
 
+class RunProgress:
+    """Shows a number of trainings: a line for each that ended, on a terminal also a bar.
+
+    Use it as a context manager.
+    """
+
+    def __init__(self, console: Console, goal: int, quiet: bool) -> None:
+        self._goal, self._quiet, self._done = goal, quiet, 0
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._bar = Bar(
+            *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+        )
+        self._console = self._bar.console
+        self._task = self._bar.add_task("", total=goal)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def note(self, text: str) -> None:
+        """Say something on a line of its own."""
+        if not self._quiet:
+            self._console.print(text, highlight=False, soft_wrap=True)
+
+    def finished(self, text: str) -> None:
+        """Say how one training ended."""
+        self._done += 1
+        self._bar.advance(self._task)
+        self.note(f"\\[{self._done:>{len(str(self._goal))}}/{self._goal}] {text}")
+
+
 def percent(share: float) -> str:
     """A share in [0, 1] as a percentage with two digits, for the screen."""
     return f"{share * 100:.2f} %"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, for the screen."""
+    return f"{share * 100:.2f}"
 
 
 def duration(seconds: float) -> str:

@@ -6,13 +6,14 @@ import argparse
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from search import options as common
 
 EXAMPLES = """\
   python -m search.run --trials 50
       train 50 designs; run it again to continue, with more --trials to go on
+  python -m search.run --trials 50 --finalists 0
+      the search alone; python -m search.confirm results/mnist confirms its best later
   python -m search.run --study quick --trials 4 --epochs 2 --train-images 2000
       a try-out of a minute
   python -m search.run --study small --parameter-limit 8000 --seed 1
@@ -41,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder that holds the study's (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--workers", type=_workers, default="auto", metavar="N|auto",
+        "--workers", type=common.workers, default="auto", metavar="N|auto",
         help="processes; auto is one a core on a CPU, one on a GPU",
     )  # fmt: skip
     group.add_argument(
@@ -58,25 +59,23 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="print only the last block")
     common.add_training_options(parser)
+    group = parser.add_argument_group("confirmation, the last stage (see search.confirm)")
+    group.add_argument(
+        "--finalists", type=common.whole(0, 1_000), default=3, metavar="N",
+        help="designs to confirm on the test images; 0 skips it (default %(default)s)",
+    )  # fmt: skip
+    common.add_confirmation_options(group, seeds=3)
     return parser
-
-
-def _workers(text: str) -> int | None:
-    return None if text == "auto" else common.whole(1, 1_000)(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the search; returns the exit status."""
     options = make_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)  # a polite kill keeps everything, as Ctrl-C does
+    signal.signal(signal.SIGTERM, common.interrupt)
     from search.conductor import conduct
 
     settings = common.settings_of(options, options.search_recipe, not options.no_pruning)
     return conduct(options, settings)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from rich.table import Table
 from mnist_arch.errors import UserError
 from search import options as common
 from search import tables
+from search.confirmation_screens import print_confirmation
+from search.confirmation_tables import luck
+from search.confirmation_words import confirmed_cell, luck_lines
 from search.progress import duration, percent
 from search.summary import STANDARD_ERROR
 
@@ -36,6 +39,7 @@ def show_study(options: argparse.Namespace) -> int:
         console.print(_leaderboard_table(ranked, len(frames["leaderboard"])))
     _print_baseline(console, frames["trials"])
     _print_refusals(console, frames["rejections"])
+    _print_confirmation(console, folder, frames["trials"], document)
     console.print(
         f"One seed each, after the last epoch; near 99.4 % the standard error is "
         f"{STANDARD_ERROR * 100:.2f} points: a list of candidates.\n"
@@ -85,18 +89,21 @@ def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
         title=f"leaderboard: {passed} designs pass", title_justify="left", box=box.SIMPLE_HEAD,
         padding=(0, 1), pad_edge=False,
     )  # fmt: skip
-    for heading in ("rank", "trial", "validation", "parameters", "time"):
+    confirmed = "seeds" in ranked and bool(ranked["seeds"].notna().any())
+    last = "test (seeds)" if confirmed else "time"
+    for heading in ("rank", "trial", "validation", "parameters", last):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("design", overflow="fold")
-    for row in ranked.to_dict("records"):
+    for row in tables.rows_of(ranked):
         head = str(row["head"]).replace("convolution", "conv")
         dropout = str(row["dropout"]).partition(" after ")[0]
+        star = "*" if row.get("pareto") else ""
         table.add_row(
             str(row["rank"]),
             str(row["trial"]),
             percent(row["validation_accuracy"]),
-            f"{row['parameters']:,}",
-            duration(row["seconds"]),
+            f"{row['parameters']:,}{star}",
+            confirmed_cell(row) if confirmed else duration(row["seconds"]),
             f"{row['widths']}\n{head}; dropout {dropout}",
         )
     return table
@@ -121,6 +128,22 @@ def _print_baseline(console: Console, trials: pd.DataFrame) -> None:
             f"{row['state']}.",
             soft_wrap=True,
         )
+
+
+def _print_confirmation(
+    console: Console, folder: Path, trials: pd.DataFrame, document: dict[str, Any]
+) -> None:
+    """Print what confirmation came to, if there was one, and how much of the best was luck."""
+    path = folder / "finalists.csv"
+    if path.is_file():
+        target = document["settings"]["rules.target"]
+        print_confirmation(console, trials, tables.read_table(path), target)
+        return
+    for line in luck_lines(luck(trials)):
+        console.print(line, soft_wrap=True)
+    on_test = document["settings"]["protocol"] == "assignment"
+    if (folder / "study.db").is_file() and not on_test and document["states"]["passed"]:
+        console.print(f"Not confirmed yet: python -m search.confirm {folder}", soft_wrap=True)
 
 
 def _print_refusals(console: Console, rejections: pd.DataFrame) -> None:

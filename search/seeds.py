@@ -1,16 +1,24 @@
-"""Seeds: everything random in trial k follows from the study's seed and k."""
+"""Seeds: everything random in trial k, or final run k, follows from the study's seed and k."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_STREAMS = {"sampling": 0, "training": 1}
+_STREAMS = {"sampling": 0, "training": 1, "confirmation": 2}
 
 
 def trial_seed(study_seed: int, number: int, stream: str) -> int:
-    """A 32-bit seed for one stream (`sampling` or `training`) of trial `number`.
+    """A 32-bit seed for one stream (a key of `_STREAMS`) of trial `number`.
 
     Mixed by numpy's SeedSequence, so that neighbouring trials share nothing.
     """
     words = np.random.SeedSequence((study_seed, number, _STREAMS[stream])).generate_state(1)
     return int(words[0])
+
+
+def confirmation_seed(study_seed: int, index: int) -> int:
+    """A 32-bit seed for final run `index`, from 0, of every design: runs are paired over designs.
+
+    From a stream of its own, so that it is fresh to every trial.
+    """
+    return trial_seed(study_seed, index, "confirmation")

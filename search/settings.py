@@ -60,6 +60,16 @@ class Settings:
             "data_md5": MD5_SUMS["train-images-idx3-ubyte"],
         }
 
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Settings:
+        """Read what `to_dict` gave, also in a study that was started before there was pruning."""
+        rules = {name: values[f"rules.{name}"] for name in asdict(Rules())}
+        return Settings(
+            values["seed"], values["epochs"], values["protocol"], values["train_images"],
+            Rules(**rules), Recipe.from_dict(values["recipe"]), values["search_recipe"],
+            values.get("pruning", True),
+        )  # fmt: skip
+
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Sentences naming each setting that differs between two `Settings.to_dict()`."""

@@ -7,7 +7,7 @@ import sys
 
 from search import options as common
 
-SORTS = ("accuracy", "parameters", "macs", "epochs", "seconds", "trial")
+SORTS = (*common.RANKS, "trial")
 
 EXAMPLES = """\
   python -m search.show results/mnist

@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
 from mnist_arch.references import BASELINE
 from search import facts
 from search.describe import design_cells
-from search.progress import duration, percent
+from search.progress import duration, percent, points
 from search.record import TRAINED, TrialRecord
 from search.settings import Settings
+from search.statistics import expected_optimism
 
 if TYPE_CHECKING:
     import optuna
@@ -50,7 +52,10 @@ def study_document(study: optuna.Study) -> dict[str, Any]:
     from search.study import count_states
 
     attributes = study.user_attrs
-    runs = [attributes[key] for key in sorted(attributes) if key.startswith("run_")]
+    runs, confirmations = (
+        [attributes[key] for key in sorted(attributes) if key.startswith(prefix)]
+        for prefix in ("run_", "confirm_")
+    )
     counts = count_states(study)
     return {
         "study": study.study_name,
@@ -59,6 +64,7 @@ def study_document(study: optuna.Study) -> dict[str, Any]:
         "states": counts,
         "seconds": round(sum(run["seconds"] for run in runs), 1),
         "runs": runs,
+        "confirmations": confirmations,
     }
 
 
@@ -88,8 +94,10 @@ def best_so_far(trained: Sequence[FrozenTrial]) -> str:
     return f"best {percent(value)} (trial {-number})"
 
 
-def closing(records: Sequence[TrialRecord], folder: Path, settings: Settings) -> str:
-    """The last block: how many passed, the best beside the baseline, the files, what next."""
+def closing(
+    records: Sequence[TrialRecord], folder: Path, settings: Settings, more_follows: bool
+) -> str:
+    """The last block: how many passed, the best beside the baseline; files, unless more follows."""
     states = Counter(record.state for record in records)
     trained = sum(states[state] for state in TRAINED)
     parts = ", ".join(f"{states[state]} {state}" for state in TRAINED)
@@ -98,9 +106,12 @@ def closing(records: Sequence[TrialRecord], folder: Path, settings: Settings) ->
         f"{trained} designs trained: {parts}. Not trained: {states['rejected']} proposals "
         f"rejected by the rules, {states['repeat']} repeats.",
         *_best_lines(records, settings),
-        f"Files: {folder}: leaderboard.csv, trials.csv, epochs.csv, rejections.csv, study.json",
-        f"Next:  python -m search.show {folder}",
     ]
+    if not more_follows:
+        lines += [
+            f"Files: {folder}: leaderboard.csv, trials.csv, epochs.csv, rejections.csv, study.json",
+            f"Next:  python -m search.show {folder}",
+        ]
     return "\n".join(lines)
 
 
@@ -115,9 +126,13 @@ def _best_lines(records: Sequence[TrialRecord], settings: Settings) -> list[str]
         lines.append(f"Seed:  {_one_line(baseline)}; the assignment's own design")
     if best.state == "missed":
         lines.append(f"No design reached {percent(settings.rules.target)}; a larger --trials may.")
+    flattery = expected_optimism(
+        [record.epochs[-1].validation_accuracy for record in done], VALIDATION_IMAGES
+    )
     lines.append(
         f"One seed each, judged after the last epoch; near 99.4 % the standard error is "
-        f"{STANDARD_ERROR * 100:.2f} points, and the best of {len(done)} flatters."
+        f"{STANDARD_ERROR * 100:.2f} points, and the best of {len(done)} is expected to flatter "
+        f"by up to {points(flattery or 0)}."
     )
     if settings.selected_on_test:
         lines.append("Validated on the test images: these figures are selected on the test set.")

@@ -1,4 +1,4 @@
-"""Tables: a study's trials -> pandas frames -> CSV files; the only user of pandas.
+"""Tables: a study's trials -> pandas frames -> CSV files; only tables and screens use pandas.
 
 Frames are pure functions of the records, in an order that does not depend on who finished
 first, so that equal studies give equal files.
@@ -6,9 +6,10 @@ first, so that equal studies give equal files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -48,6 +49,7 @@ _TIME_DIGITS = {"train_seconds": 3, "seconds": 3, "images_per_second": 1}
 
 COUNT_COLUMNS = (
     "trial", "parameters", "macs", "receptive_field", "epochs", "first_pass_epoch", "seed",
+    "seeds", "failed_seeds", "seed_index", "train_images",
 )  # fmt: skip
 """Whole numbers that may be missing."""
 
@@ -62,10 +64,11 @@ def trials_frame(
     rows = [_trial_row(record, target) for record in records if record.state != "running"]
     frame = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).sort_values("trial")
     frame["selected_on_test"] = selected_on_test
-    return _whole_numbers(frame)
+    return whole_numbers(frame)
 
 
-def _whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+def whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same frame with the columns that count as whole numbers, its rows numbered from 0."""
     columns = [column for column in COUNT_COLUMNS if column in frame]
     return frame.astype(dict.fromkeys(columns, "Int64")).reset_index(drop=True)
 
@@ -205,19 +208,29 @@ def refusals(rejections: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index()
 
 
-def write_tables(
-    folder: Path, records: Sequence[TrialRecord], target: float, selected_on_test: bool
-) -> None:
-    """Write a study's CSV files, each all or nothing; raises `UserError` where it cannot."""
+def frames_of(
+    records: Sequence[TrialRecord], target: float, selected_on_test: bool
+) -> dict[str, pd.DataFrame]:
+    """A study's tables by name."""
     trials = trials_frame(records, target, selected_on_test)
-    frames = {
+    return {
         "trials": trials,
         "epochs": epochs_frame(records),
         "rejections": rejections_frame(records),
         "leaderboard": leaderboard(trials),
     }
+
+
+def write_tables(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:
+    """Write each table as a CSV file, all or nothing; raises `UserError` where it cannot."""
     for name, frame in frames.items():
         write_text(folder / f"{name}.csv", to_csv(frame))
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame's rows by column name, with None for what is missing."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -227,4 +240,4 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file back as `write_tables` wrote it."""
-    return _whole_numbers(pd.read_csv(path))
+    return whole_numbers(pd.read_csv(path))

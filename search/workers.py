@@ -1,4 +1,4 @@
-"""Workers: processes that train one design after another for a study.
+"""Workers: processes that do one job after another for a study: train designs, confirm them.
 
 The parent gives each worker one order at a time over a pipe and starts another worker in the
 place of a dead one, so that nothing is counted twice and nobody waits for a lock.
@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -37,9 +37,19 @@ DEATHS_IN_A_ROW = 3
 Answer = Literal["trained", "exhausted"]
 
 
+Job = Callable[["Assignment"], Callable[[Any], Answer]]
+"""What a worker does: made once from its assignment, then called with each order."""
+
+
+def searcher(assignment: Assignment) -> Callable[[object], Answer]:
+    """The job of a search: each order, whatever it is, is to train one more design."""
+    designs = train_designs(assignment)
+    return lambda _: next(designs)
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker needs to know to join a study; plain data, so that it travels anywhere."""
+    """What a worker needs to know to join a study; travels to any process (`job`: by its name)."""
 
     storage_url: str
     study_name: str
@@ -49,15 +59,20 @@ class Assignment:
     data_folder: Path | None
     threads: int
     worker: str
+    job: Job = searcher
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a worker told its parent: an answer, a user's mistake, an error of ours, its death."""
+    """What a worker told its parent: an answer, a user's mistake, an error of ours, its death.
+
+    `order` is what it was at; None if it was idle.
+    """
 
     kind: Literal["trained", "exhausted", "mistake", "error", "died"]
     worker: str
     text: str = ""
+    order: Any = None
 
 
 def train_designs(assignment: Assignment) -> Iterator[Answer]:
@@ -105,9 +120,9 @@ def _worker_process(connection: Connection, assignment: Assignment) -> None:
     """The life of a worker process: answer orders until the pipe closes."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        designs = train_designs(assignment)
-        while connection.recv() == "train":
-            connection.send((next(designs), ""))
+        do = assignment.job(assignment)
+        while True:
+            connection.send((do(connection.recv()), ""))
     except EOFError:
         return
     except UserError as error:
@@ -143,7 +158,7 @@ class _Worker:
     assignment: Assignment
     process: SpawnProcess
     connection: Connection
-    busy: bool = False
+    order: Any = None
 
 
 class Workers:
@@ -173,16 +188,22 @@ class Workers:
 
     @property
     def busy(self) -> int:
-        """How many workers are at a design now."""
-        return sum(worker.busy for worker in self._workers)
+        """How many workers are at work now."""
+        return sum(worker.order is not None for worker in self._workers)
 
     def order(self, designs: int) -> None:
         """Order at most `designs` more designs, one from each idle worker."""
-        idle = [worker for worker in self._workers if not worker.busy]
-        for worker in idle[: max(designs, 0)]:
-            worker.busy = True
+        self.hand_out(["train"] * designs)
+
+    def hand_out(self, orders: Sequence[Any]) -> int:
+        """Give the first orders to the idle workers, one to each; returns how many were given."""
+        idle = [worker for worker in self._workers if worker.order is None]
+        given = list(zip(idle, orders, strict=False))
+        for worker, order in given:
+            worker.order = order
             with suppress(OSError):  # a dead worker shows in `events`
-                worker.connection.send("train")
+                worker.connection.send(order)
+        return len(given)
 
     def events(self, timeout_seconds: float) -> list[Event]:
         """Wait until a worker says something or dies, or until the time is up."""
@@ -202,15 +223,16 @@ class Workers:
             kind, text = worker.connection.recv()
         except (EOFError, OSError):
             return self._replace(position, worker)
-        worker.busy = False
-        return Event(kind, worker.assignment.worker, text)
+        order, worker.order = worker.order, None
+        return Event(kind, worker.assignment.worker, text, order)
 
     def _replace(self, position: int, worker: _Worker) -> Event:
         """Start another worker in the place of a dead one."""
         worker.process.join()
         worker.connection.close()
         self._workers[position] = self._start(worker.assignment)
-        return Event("died", worker.assignment.worker, f"exit status {worker.process.exitcode}")
+        text = f"exit status {worker.process.exitcode}"
+        return Event("died", worker.assignment.worker, text, worker.order)
 
     def _start(self, assignment: Assignment) -> _Worker:
         ours, theirs = self._context.Pipe()

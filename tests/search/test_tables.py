@@ -119,7 +119,7 @@ def test_the_protocol_is_in_every_row() -> None:
 
 def test_tables_are_read_back_as_written(tmp_path: Path) -> None:
     records = [trial(0, [0.98, 0.995]), trial(1, [], "rejected", design=None)]
-    tables.write_tables(tmp_path, records, TARGET, False)
+    tables.write_tables(tmp_path, tables.frames_of(records, TARGET, False))
     frame = tables.trials_frame(records, TARGET, False)
     again = tables.read_table(tmp_path / "trials.csv")
     for column in ("trial", "parameters", "epochs", "validation_accuracy", "seed"):
@@ -130,7 +130,7 @@ def test_tables_are_read_back_as_written(tmp_path: Path) -> None:
 
 
 def test_a_study_without_trials_gives_tables_with_headings(tmp_path: Path) -> None:
-    tables.write_tables(tmp_path, [], TARGET, False)
+    tables.write_tables(tmp_path, tables.frames_of([], TARGET, False))
     assert (tmp_path / "trials.csv").read_text() == ",".join(tables.TRIAL_COLUMNS) + "\n"
     assert tables.read_table(tmp_path / "leaderboard.csv").empty
 
