@@ -58,7 +58,7 @@ def of_trials(
             reason = f" ({record.reason})" if record.reason else ""
             other = record.repeat_of
             remedy = f"give --trial {other}" if other is not None else "give one that was trained"
-            raise UserError(f"--trial {number}: it is {record.state}{reason}; {remedy}")
+            raise UserError(f"--trial {number}: its state is {record.state}{reason}; {remedy}")
         found.append(finalist_of(record, settings))
     return found
 

@@ -170,7 +170,7 @@ def test_ctrl_c_anywhere_is_status_130(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == "interrupted\n"
 
 
-@pytest.mark.parametrize("verb", ["run", "train", "show", "doctor"])
+@pytest.mark.parametrize("verb", ["run", "train", "show", "confirm", "doctor"])
 def test_help_names_examples_and_needs_no_torch(verb: str) -> None:
     script = (
         f"import runpy, sys; sys.argv = ['search.{verb}', '--help']\n"
