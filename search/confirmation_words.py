@@ -87,7 +87,7 @@ def luck_lines(luck: Luck) -> list[str]:
         return []
     lines = [
         f"Luck: the best of {luck.designs} designs trained to their last epoch is expected to "
-        f"flatter by up to {points(luck.optimism)} points ({LUCK_SOURCE})."
+        f"flatter by about {points(luck.optimism)} points ({LUCK_SOURCE})."
     ]
     drops = []
     if luck.best_drop is not None:

@@ -136,8 +136,10 @@ def expected_optimism(accuracies: Sequence[float], images: int) -> float | None:
     both normal; the noise variance v is binomial on `images` images, the observed variance w is
     the sample's, and at least v. Given an observation x, the expected noise is v / w times its
     distance from the mean, and the largest of N lies sqrt(w) E_N above it, where E_N is the
-    expected maximum of N standard normal variables: v / sqrt(w) * E_N in all. Noise that designs
-    share (hard images) cancels in a choice, so this is an upper estimate. None for no accuracy.
+    expected maximum of N standard normal variables: v / sqrt(w) * E_N in all. An estimate: noise
+    that designs share (hard images) cancels in a choice, which makes it too high; designs that
+    were pruned on the same images are not among the N, which makes it too low. None for no
+    accuracy.
     """
     if not accuracies:
         return None

@@ -132,7 +132,7 @@ def _best_lines(records: Sequence[TrialRecord], settings: Settings) -> list[str]
     lines.append(
         f"One seed each, judged after the last epoch; near 99.4 % the standard error is "
         f"{STANDARD_ERROR * 100:.2f} points, and the best of {len(done)} is expected to flatter "
-        f"by up to {points(flattery or 0)}."
+        f"by about {points(flattery or 0)}."
     )
     if settings.selected_on_test:
         lines.append("Validated on the test images: these figures are selected on the test set.")

@@ -111,7 +111,7 @@ def test_a_pruned_trials_accuracy_is_no_validation_to_drop_from() -> None:
             Luck(7, 0.00104, None, 0, None),
             [
                 "Luck: the best of 7 designs trained to their last epoch is expected to flatter by "
-                "up to 0.10 points (optimizer's curse, Smith and Winkler 2006)."
+                "about 0.10 points (optimizer's curse, Smith and Winkler 2006)."
             ],
         ),
     ],
