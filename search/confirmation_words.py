@@ -24,7 +24,7 @@ def finalists_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One line a design with final runs, the baseline marked, for a terminal of 80 columns."""
     table = Table(
         title="confirmation: fresh seeds, judged once on the 10,000 test images",
-        title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False,
+        title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
     for heading in ("trial", "parameters", "mean ± sd, %", "least", "passed", "bound"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -44,7 +44,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['parameters']:,}{star}",
         _hundredths(row["test_accuracy"], 3) + spread,
         _hundredths(row["test_minimum"], 2),
-        f"{passed} of {row['seeds']}",
+        f"{passed}/{row['seeds']}",
         _hundredths(min(bounds) if None not in bounds else None, 3),
         verdict_of(row),
     ]

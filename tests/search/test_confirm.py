@@ -463,7 +463,7 @@ def test_one_worker_and_two_give_equal_results_and_data_are_the_whole_test_image
             tmp_path, "confirm", folder, "--seeds", "2", "--workers", workers, "--device", "cpu"
         )
         assert done.returncode == 0, done.stderr
-        tables.append(runs(folder).drop(columns=["seconds", "worker"]))
+        tables.append(runs(folder).drop(columns=["seconds", "worker", "commit"]))
     row = tables[0].query("trial == 3").iloc[0]
     _, oracle = train_finally(
         small(4), EASY.rules, EASY.recipe, 1, int(row["seed"]), choose_engine("auto", "cpu"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from search import confirmation_tables, statistics, tables
 from search import confirmation_words as words
@@ -139,3 +140,16 @@ def test_measured_drops_in_words() -> None:
 )
 def test_comparisons_in_words(first: list[float], second: list[float], text: str) -> None:
     assert text in words.comparison_text(3, 1, statistics.compare(first, second))
+
+
+def test_the_table_of_finalists_fits_a_narrow_terminal() -> None:
+    console = Console(width=80, record=True)
+    many = [final_run(1, index, 0.99 + index % 2 / 300) for index in range(100)]
+    rows = tables.rows_of(frames([*many, *RUNS[3:]])["finalists"])
+    console.print(words.finalists_table(rows))
+    text = console.export_text()
+    assert "…" not in text
+    assert "1 (baseline)" in text
+    assert "not confirmed" in text
+    assert " 0/100 " in text
+    assert "99.680 ± 0.010  99.67     3/3" in text
