@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnist_arch.design import Conv, Design, Linear
@@ -66,13 +68,10 @@ class Rules:
         try:
             walked = plan(design)
         except PlanError as error:
-            as_far_as_it_goes = Plan(design, error.layers)
-            rejections += self._parameter_rejections(as_far_as_it_goes)
-            rejections += self._layer_rejections(as_far_as_it_goes)
+            rejections += self._plan_rejections(Plan(design, error.layers))
             rejections.append(Rejection("feature map", 0, 1, str(error)))
             raise Rejected(tuple(rejections)) from None
-        rejections += self._parameter_rejections(walked) + self._layer_rejections(walked)
-        rejections += _logit_rejections(walked)
+        rejections += self._plan_rejections(walked) + logit_rejections(walked.output_shape)
         if rejections:
             raise Rejected(tuple(rejections))
         return walked
@@ -83,37 +82,41 @@ class Rules:
         message = f"epochs: {epochs:,}, must be fewer than {self.epoch_limit:,}"
         return [Rejection("epochs", epochs, self.epoch_limit - 1, message)]
 
-    def _parameter_rejections(self, walked: Plan) -> list[Rejection]:
-        counted, limit = walked.parameters, self.parameter_limit
-        if limit is None or counted < limit:
-            return []
-        message = f"parameters: {counted:,}, must be fewer than {limit:,}"
-        return [Rejection("parameters", counted, limit - 1, message)]
-
-    def _layer_rejections(self, walked: Plan) -> list[Rejection]:
+    def _plan_rejections(self, walked: Plan) -> list[Rejection]:
         labels = {layer.position: layer.label for layer in walked.layers}
         linear = [
             labels.get(position, f"layer {position} (linear)")
             for position, spec in enumerate(walked.design.layers, 1)
             if isinstance(spec, Linear)
         ]
+        parameters = self.parameter_rejections(walked.parameters)
+        return parameters + self.layer_rejections(linear, notes(walked))
+
+    def parameter_rejections(self, counted: int) -> list[Rejection]:
+        """What the rules say of so many parameters, trainable or not."""
+        limit = self.parameter_limit
+        if limit is None or counted < limit:
+            return []
+        message = f"parameters: {counted:,}, must be fewer than {limit:,}"
+        return [Rejection("parameters", counted, limit - 1, message)]
+
+    def layer_rejections(self, linear: Sequence[str], notes: Sequence[str]) -> list[Rejection]:
+        """What the rules say of fully connected layers, by label, and of their disguises."""
         limit, allowed = "fully connected layers", "fully connected layers are not allowed"
         found = [Rejection(limit, 1, 0, f"{label}: {allowed}") for label in linear]
         if self.strict:
             limit = "fully connected layers in disguise"
-            found += [Rejection(limit, 1, 0, f"{note} (--strict)") for note in notes(walked)]
+            found += [Rejection(limit, 1, 0, f"{note} (--strict)") for note in notes]
         return found
 
 
-def _logit_rejections(walked: Plan) -> list[Rejection]:
-    channels, rows, columns = walked.output_shape
-    if (channels, rows, columns) == (CLASSES, 1, 1):
+def logit_rejections(shape: Sequence[int]) -> list[Rejection]:
+    """What the rules say of an output of `shape` for each image: channels, rows, columns."""
+    if tuple(shape) == (CLASSES, 1, 1):
         return []
-    message = (
-        f"output: {channels:,}x{rows:,}x{columns:,} for each image, must be {CLASSES} logits "
-        f"({CLASSES}x1x1)"
-    )
-    return [Rejection("logits", channels * rows * columns, CLASSES, message)]
+    told = "x".join(f"{size:,}" for size in shape)
+    message = f"output: {told} for each image, must be {CLASSES} logits ({CLASSES}x1x1)"
+    return [Rejection("logits", math.prod(shape), CLASSES, message)]
 
 
 def notes(walked: Plan) -> list[str]:
@@ -122,8 +125,11 @@ def notes(walked: Plan) -> list[str]:
 
 
 def _disguise(layer: PlannedLayer) -> str:
-    side = layer.input_shape[1]
     assert isinstance(layer.spec, Conv)
-    return (
-        f"{layer.label}: on its {side}x{side} map it computes what a fully connected layer computes"
-    )
+    return disguise(layer.label, layer.input_shape[1:])
+
+
+def disguise(label: str, map_shape: Sequence[int]) -> str:
+    """The sentence about a convolution, by label, that sees the whole map at once."""
+    sides = "x".join(f"{side}" for side in map_shape)
+    return f"{label}: on its {sides} map it computes what a fully connected layer computes"

@@ -1,0 +1,96 @@
+"""Geometry of a convolution: does each of its outputs see the whole input map?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mnist_arch.audit.products import repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A convolution as ATen runs it; every list has one number for each axis of the map."""
+
+    channels_in: int
+    channels_out: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool
+    groups: int
+
+    @staticmethod
+    def of(weight: Tensor, arguments: Sequence[object]) -> Geometry:
+        """The geometry of `aten.convolution(input, weight, bias, stride, padding, ...)`."""
+        stride, padding, dilation, transposed, _, groups = arguments[3:9]
+        assert isinstance(groups, int)
+        rank = weight.dim() - 2
+        first, second = weight.shape[0], weight.shape[1] * groups
+        sizes = (second, first) if not transposed else (first, second)
+        lists = (_of_rank(each, rank) for each in (stride, padding, dilation))
+        return Geometry(*sizes, tuple(weight.shape[2:]), *lists, bool(transposed), groups)
+
+    @property
+    def text(self) -> str:
+        """In a few words: `conv 3x3 1 -> 10`."""
+        sides = "x".join(f"{side}" for side in self.kernel)
+        kind = "transposed conv" if self.transposed else "conv"
+        groups = "" if self.groups == 1 else f" in {self.groups:,} groups"
+        return f"{kind} {sides} {self.channels_in:,} -> {self.channels_out:,}{groups}"
+
+    def macs(self, images: Tensor, out: Tensor) -> int:
+        """Multiply-accumulates for a whole batch."""
+        taps = 1
+        for side in self.kernel:
+            taps *= side
+        if self.transposed:
+            return images.numel() * taps * self.channels_out // self.groups
+        return out.numel() * taps * self.channels_in // self.groups
+
+    def connects_fully(self, images: Tensor, out: Tensor, distinct: bool) -> bool:
+        """Whether each output sees each value of its input map, several outputs the same values.
+
+        Of a depthwise convolution with one output a channel each output sees one channel: that is
+        a learned pooling. Copies of one map (`distinct` says that equal values mean copies) count
+        as one map, and an axis along which a map only repeats as one pixel.
+        """
+        sides = images.shape[2:]
+        if distinct and not all(repeats(images, axis) for axis in range(images.dim())):
+            sides = [1 if repeats(images, axis + 2) else side for axis, side in enumerate(sides)]
+        if not all(self._covers(axis, side, out) for axis, side in enumerate(sides)):
+            return False
+        inputs, outputs = self.channels_in // self.groups, self.channels_out // self.groups
+        if inputs > 1 or self.groups == 1:
+            return True
+        pixels = max([1, *sides])
+        return pixels > 1 and (outputs > 1 or (distinct and _holds_copies(images)))
+
+    def _covers(self, axis: int, side: int, out: Tensor) -> bool:
+        """Whether along an axis every output pixel sees all of a side."""
+        last = out.shape[axis + 2] - 1
+        return side == 1 or all(self._sees(axis, side, place) for place in {0, last})
+
+    def _sees(self, axis: int, side: int, place: int) -> bool:
+        """Whether the output pixel at `place` of an axis sees all of a side."""
+        kernel, step = self.kernel[axis], self.dilation[axis]
+        stride, padding = self.stride[axis], self.padding[axis]
+        if self.transposed:  # input i lands on output i * stride - padding + tap
+            taps = [place + padding - pixel * stride for pixel in range(side)]
+        else:
+            taps = [pixel - place * stride + padding for pixel in range(side)]
+        return all(tap in range(0, kernel * step, step) for tap in taps)
+
+
+def _holds_copies(images: Tensor) -> bool:
+    """Whether all channels of a map that is not constant hold the same values."""
+    return repeats(images, 1) and not all(repeats(images, axis) for axis in range(2, images.dim()))
+
+
+def _of_rank(value: object, rank: int) -> tuple[int, ...]:
+    assert isinstance(value, list | tuple)
+    numbers = tuple(int(each) for each in value)
+    return numbers if len(numbers) == rank else numbers * rank
