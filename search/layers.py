@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.plan import Plan, plan
@@ -59,19 +61,34 @@ def plan_rows(walked: Plan) -> list[tuple[str, str, str, int, int, int]]:
 
 def layer_table(walked: Plan, title: str) -> Table:
     """A plan's lines as a table for the terminal, with a line of totals."""
+    totals = walked.parameters, walked.macs, walked.receptive_field
+    return rows_table(plan_rows(walked), totals, title, "then")
+
+
+def rows_table(
+    rows: Sequence[tuple[str, str, str, int, int, int | None]],
+    totals: tuple[int, int, int | None],
+    title: str,
+    second: str,
+) -> Table:
+    """Rows in the order of `COLUMNS` as a table; `second` heads their second column.
+
+    A receptive field that is None stays blank.
+    """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=True)
     table.add_column("layer", "total", no_wrap=True, min_width=14)
-    table.add_column("then")
+    table.add_column(second, no_wrap=True)
     table.add_column("output shape", justify="right", overflow="fold")
-    for heading, total in (
-        ("parameters", f"{walked.parameters:,}"),
-        ("MACs", f"{walked.macs:,}"),
-        ("receptive field", f"{walked.receptive_field}"),
-    ):
-        table.add_column(heading, total, justify="right", overflow="fold")
-    for layer, then, shape, parameters, macs, field in plan_rows(walked):
-        table.add_row(layer, then, shape, f"{parameters:,}", f"{macs:,}", str(field))
+    headings = ("parameters", "MACs", "receptive field")
+    for heading, total in zip(headings, totals, strict=True):
+        table.add_column(heading, _number(total), justify="right", overflow="fold")
+    for layer, words, shape, *numbers in rows:
+        table.add_row(escape(layer), escape(words), shape, *map(_number, numbers))
     return table
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 def _print_verdict(console: Console, walked: Plan, rules: Rules) -> int:

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from mnist_arch.audit.fields import Field
 from mnist_arch.audit.follow import follow
-from mnist_arch.audit.taint import Ledger, Source, Taint, tensors_in
-from mnist_arch.audit.trace import Escapes, Finding, Layer, Record, Watch, scopes
+from mnist_arch.audit.record import Finding, Layer, Record
+from mnist_arch.audit.taint import Ledger, Source, Taint
+from mnist_arch.audit.trace import Escapes, Watch, scopes
 from mnist_arch.errors import UserError
 from mnist_arch.plan import IMAGE_SHAPE
 from mnist_arch.rules import Rejection, Rules, logit_rejections
@@ -68,9 +69,7 @@ class Audit:
         return not self.rejections
 
 
-def audit(
-    module: nn.Module, rules: Rules | None = None, images: Sequence[Tensor] = ()
-) -> Audit:
+def audit(module: nn.Module, rules: Rules | None = None, images: Sequence[Tensor] = ()) -> Audit:
     """Apply the rules (the assignment's by default) to a module.
 
     `images` are further batches to watch it on, float32 [batch, 1, 28, 28]. The module is left as
@@ -129,7 +128,9 @@ def _run(module: nn.Module, batch: Tensor) -> Tensor:
         raise AuditError(f"{given} raised {_told(error)}") from None
     if not isinstance(out, Tensor):
         kind = "None" if out is None else f"a {type(out).__name__}"
-        raise AuditError(f"{given} returned {kind}; it must return one tensor of logits [batch, 10]")
+        raise AuditError(
+            f"{given} returned {kind}; it must return one tensor of logits [batch, 10]"
+        )
     if out.dim() < 2 or len(out) != len(batch) or not out.is_floating_point():
         raise AuditError(
             f"{given} returned {str(out.dtype).removeprefix('torch.')} of shape "
@@ -230,7 +231,7 @@ def _sentences(traces: list[_Trace], kind: str) -> list[str]:
 def _notes(module: nn.Module, traces: list[_Trace], outside: set[Source]) -> list[str]:
     """What an author may want to know and no rule forbids."""
     notes = [
-        f"{source.name}: {source.values:,} values held as a {source.kind} act as weights; they count"
+        f"{source.name}: {source.values:,} values in a {source.kind} act as weights; they count"
         for source in sorted(outside, key=lambda source: source.name)
     ]
     used = {source.name for trace in traces for source in trace.record.sources_used}
@@ -238,5 +239,7 @@ def _notes(module: nn.Module, traces: list[_Trace], outside: set[Source]) -> lis
     if idle:
         names = ", ".join(name for name, _ in idle[:4]) + (", ..." if len(idle) > 4 else "")
         count = sum(each.numel() for _, each in idle)
-        notes.append(f"{names}: {count:,} parameters that the forward pass does not use; they count")
+        notes.append(
+            f"{names}: {count:,} parameters that the forward pass does not use; they count"
+        )
     return notes

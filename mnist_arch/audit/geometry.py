@@ -1,4 +1,4 @@
-"""Geometry of a convolution: does each of its outputs see the whole input map?"""
+"""Geometry of a convolution: whether each of its outputs sees the whole input map."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ class Geometry:
         rank = weight.dim() - 2
         first, second = weight.shape[0], weight.shape[1] * groups
         sizes = (second, first) if not transposed else (first, second)
-        lists = (_of_rank(each, rank) for each in (stride, padding, dilation))
-        return Geometry(*sizes, tuple(weight.shape[2:]), *lists, bool(transposed), groups)
+        return Geometry(
+            *sizes, tuple(weight.shape[2:]), _of_rank(stride, rank), _of_rank(padding, rank),
+            _of_rank(dilation, rank), bool(transposed), groups,
+        )  # fmt: skip
 
     @property
     def text(self) -> str:
@@ -58,7 +60,7 @@ class Geometry:
         a learned pooling. Copies of one map (`distinct` says that equal values mean copies) count
         as one map, and an axis along which a map only repeats as one pixel.
         """
-        sides = images.shape[2:]
+        sides = list(images.shape[2:])
         if distinct and not all(repeats(images, axis) for axis in range(images.dim())):
             sides = [1 if repeats(images, axis + 2) else side for axis, side in enumerate(sides)]
         if not all(self._covers(axis, side, out) for axis, side in enumerate(sides)):

@@ -96,7 +96,9 @@ class Ledger:
             ledger._name(tensor, "parameter", name)
         return ledger
 
-    def _name(self, tensor: Tensor, kind: Literal["parameter", "buffer", "tensor"], name: str) -> None:
+    def _name(
+        self, tensor: Tensor, kind: Literal["parameter", "buffer", "tensor"], name: str
+    ) -> None:
         memory = memory_of(tensor)
         if memory is not None:
             self._names[memory] = Source(name, kind, tensor.numel())

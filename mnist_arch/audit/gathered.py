@@ -1,0 +1,77 @@
+"""Values gathered up: sums, extremes, pools."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from mnist_arch.audit import operations, products
+from mnist_arch.audit.record import Call, Record
+from mnist_arch.audit.steps import sum_up, union, unknown
+from mnist_arch.audit.taint import Taint
+
+
+def reduction(record: Record, call: Call) -> Taint:
+    """Values added up or compared along some dimensions."""
+    if call.mixes:
+        return unknown(record, call)
+    images, out = call.tensors[0], call.result
+    taint = union(call)
+    if not taint.image:
+        return taint
+    axes = _axes(call, images.dim())
+    if images.dim() == 4 and taint.field is not None and axes & {2, 3}:
+        there = {2, 3} <= axes and set(images.shape[2:]) == {taint.field.side}
+        taint = replace(taint, field=taint.field.whole() if there else None)
+        record.add_layer(f"{call.name} of each map", out, taint, frozenset())
+    if call.name in operations.SUMS:
+        product = sum_up(record, images, list(axes))
+        if product and call.name in ("sum", "mean") and products.lasts(product):
+            record.set_product(out, product.mapped(call.again))
+    return taint
+
+
+def _axes(call: Call, rank: int) -> set[int]:
+    """The dimensions that a reduction runs along."""
+    given = call.named.get("dim", call.arguments[1] if len(call.arguments) > 1 else None)
+    if call.name in ("linalg_vector_norm", "norm", "var", "std") and len(call.arguments) > 2:
+        given = call.arguments[2]
+    if given is None or given == [] or not isinstance(given, int | list | tuple):
+        return set(range(rank))
+    return {axis % max(rank, 1) for axis in ([given] if isinstance(given, int) else given)}
+
+
+def pool(record: Record, call: Call) -> Taint:
+    """A pool: a window's largest or average value."""
+    images, taint = call.tensors[0], union(call)
+    if call.mixes or not taint.image:
+        return unknown(record, call)
+    if call.name in operations.AVERAGES:
+        sum_up(record, images, [-1, -2])
+    field = taint.field
+    if field is not None:
+        field = _pooled(call, images, field)
+    taint = replace(taint, field=field)
+    record.add_layer(_pool_words(call), call.result, taint, frozenset())
+    return taint
+
+
+def _pool_words(call: Call) -> str:
+    """`max-pool 2x2`, or the kind alone where the window varies."""
+    kind = "max-pool" if "max" in call.name else "average-pool"
+    if "adaptive" in call.name or "fractional" in call.name:
+        return f"adaptive {kind}"
+    return f"{kind} {'x'.join(str(side) for side in call.arguments[1])}"
+
+
+def _pooled(call: Call, images: Tensor, field: Any) -> Any:
+    """The receptive field after a pool."""
+    side = call.result.shape[-1]
+    if "adaptive" in call.name or "fractional" in call.name:
+        return field.whole() if side == 1 and images.shape[-1] == field.side else None
+    kernel = list(call.arguments[1])
+    stride = list(call.arguments[2]) if len(call.arguments) > 2 and call.arguments[2] else kernel
+    dilation = call.arguments[4] if "max" in call.name and len(call.arguments) > 4 else [1, 1]
+    return field.window(images.shape[-2:], kernel, stride, dilation, side)

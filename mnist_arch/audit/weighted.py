@@ -1,0 +1,116 @@
+"""Layers with weights: products of matrices, convolutions, normalisations."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mnist_arch.audit import operations, products
+from mnist_arch.audit.fields import merged
+from mnist_arch.audit.geometry import Geometry
+from mnist_arch.audit.record import Call, Record
+from mnist_arch.audit.steps import multiply, sum_up, union, unknown
+from mnist_arch.audit.taint import Taint, is_plain_pooling, tensors_in
+from mnist_arch.rules import disguise
+
+
+def matrix(record: Record, call: Call) -> Taint:
+    """A product of matrices: a fully connected layer where images meet a matrix of weights."""
+    places = operations.MATRIX[call.name]
+    factors = [call.arguments[place] for place in places]
+    weights = [each for each in factors if call.taint(each).weight and not is_plain_pooling(each)]
+    images = [each for each in factors if call.taint(each).image and not _among(each, weights)]
+    if not any(call.taint(each).image for each in factors):
+        return union(call)
+    macs = call.result.numel() * factors[0].shape[-1]
+    field = merged([call.taint(each).field for each in images])
+    taint = Taint(True, field=field.whole() if field else None)
+    if weights and images:
+        sizes = _sizes(factors, weights[0], call.name)
+        record.find("linear", record.label(sizes))
+        record.add_layer(sizes, call.result, taint, call.sources, macs)
+        return taint
+    for factor, axis in zip(factors[:2], (-1, -2), strict=False):
+        sum_up(record, factor, [axis if factor.dim() > 1 else -1])
+    record.add_layer("matrix product", call.result, taint, frozenset(), macs)
+    return taint
+
+
+def _among(tensor: Tensor, tensors: list[Tensor]) -> bool:
+    return any(tensor is each for each in tensors)
+
+
+def _sizes(factors: list[Tensor], weight: Tensor, name: str) -> str:
+    """`linear 490 -> 10`: what goes in and comes out of a matrix of weights."""
+    if name == "_trilinear":
+        return (
+            f"bilinear {factors[0].shape[-1]:,} x {factors[2].shape[-1]:,} -> {weight.shape[0]:,}"
+        )
+    if weight.dim() < 2:
+        return f"linear {weight.shape[0]:,} -> 1"
+    rows, columns = weight.shape[-2:]
+    inputs, outputs = (columns, rows) if weight is factors[0] else (rows, columns)
+    return f"linear {inputs:,} -> {outputs:,}"
+
+
+def convolution(record: Record, call: Call) -> Taint:
+    """A convolution; one that sees its whole map at once computes a fully connected layer."""
+    images, weight = call.arguments[:2]
+    if not any(taint.image for taint in call.taints):
+        return union(call)
+    geometry = Geometry.of(weight, call.arguments)
+    field = call.taint(images).field
+    if field and not geometry.transposed:
+        side = call.result.shape[-1]
+        field = field.window(
+            images.shape[2:], geometry.kernel, geometry.stride, geometry.dilation, side
+        )
+    taint = Taint(True, field=None if geometry.transposed else field)
+    label = record.label(geometry.text)
+    if call.taint(images).weight and call.taint(weight).image:
+        record.find("linear", f"{label[:-1]}, weights convolved with images)")
+    elif call.taint(weight).weight and geometry.connects_fully(
+        images, call.result, record.distinct
+    ):
+        record.find("disguise", disguise(label, images.shape[2:]))
+    _fan_in(record, images)
+    macs = geometry.macs(images, call.result)
+    record.add_layer(geometry.text, call.result, taint, call.sources, macs)
+    return taint
+
+
+def _fan_in(record: Record, tensor: Tensor) -> None:
+    """Look whether a convolution adds up a product that fans out."""
+    product = record.product_of(tensor)
+    if product is not None and product.fans_out:
+        fan = products.varying(product.weight) - products.varying(product.image)
+        sum_up(record, tensor, [axis for axis in range(1, tensor.dim()) if axis not in fan])
+
+
+def norm(record: Record, call: Call) -> Taint:
+    """A normalisation: its statistics are no weights, its scale and shift are, one by one."""
+    images, weights = call.arguments[0], [each for each in call.arguments[1:5] if each is not None]
+    weights = [each for each in tensors_in(weights) if call.taint(each).weight]
+    if not call.taint(images).image:
+        return unknown(record, call) if any(taint.image for taint in call.taints) else union(call)
+    statistics = call.arguments[3:5] if "batch_norm" in call.name else ()
+    own = {
+        id(each)
+        for each in statistics
+        if isinstance(each, Tensor) and _is_buffer(record, call, each)
+    }
+    counted = [call.taint(each).sources for each in weights if id(each) not in own]
+    per_channel = call.name not in ("native_layer_norm", "_fused_rms_norm")
+    spread = [1, -1, *[1] * (images.dim() - 2)]
+    shaped = [each.reshape(spread) if per_channel else each for each in weights]
+    multiply(record, call.result, [images], shaped, scales=False)
+    local = "batch_norm" in call.name
+    taint = Taint(True, field=call.taint(images).field if local else None)
+    words = next(word for word in ("batch", "group", "layer", "rms") if word in call.name)
+    used = frozenset[int]().union(*counted)
+    record.add_layer(f"{words} norm", call.result, taint, used)
+    return taint
+
+
+def _is_buffer(record: Record, call: Call, tensor: Tensor) -> bool:
+    kinds = {record.ledger.sources[number].kind for number in call.taint(tensor).sources}
+    return kinds == {"buffer"}

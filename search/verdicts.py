@@ -1,0 +1,90 @@
+"""Verdicts: what a check says, rule by rule, as plain values. Imports no torch."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict
+from typing import Any
+
+from mnist_arch.design import Design
+from mnist_arch.plan import CLASSES, Plan, PlanError, plan
+from mnist_arch.rules import Rejected, Rejection, Rules, notes
+from search.describe import design_cells
+
+Report = dict[str, Any]
+
+
+def design_report(design: Design, rules: Rules) -> Report:
+    """The report of a design, from its plan alone."""
+    try:
+        walked = plan(design)
+    except PlanError as error:
+        walked = Plan(design, error.layers)
+    rejections: tuple[Rejection, ...] = ()
+    try:
+        rules.check(design)
+    except Rejected as rejected:
+        rejections = rejected.rejections
+    return {
+        "layers": [
+            {
+                "name": f"layer {layer.position}",
+                "operation": layer.module + (" + ReLU" if layer.relu else ""),
+                "output_shape": list(layer.output_shape),
+                "parameters": layer.parameters,
+                "macs": layer.macs,
+                "receptive_field": layer.receptive_field,
+            }
+            for layer in walked.layers
+        ],
+        "parameters": walked.parameters,
+        "trainable_parameters": walked.parameters,
+        "outside_parameters": 0,
+        "macs": walked.macs,
+        "receptive_field": design_cells(design).get("receptive_field"),
+        "output_shape": list(walked.output_shape) if walked.layers else [],
+        "rejections": [asdict(rejection) for rejection in rejections],
+        "notes": [] if rules.strict else notes(walked),
+    }
+
+
+def rule_verdicts(report: Report, rules: Rules) -> list[Report]:
+    """Each rule with `kept` or `broken` and sentences that say why."""
+    limit = rules.parameter_limit
+    kept = {
+        "parameters": f"{report['parameters']:,}, fewer than {limit:,}" if limit else "no limit",
+        "fully connected layers": "none",
+        "logits": f"{CLASSES} for each image",
+    }
+    if rules.strict:
+        kept["fully connected layers in disguise"] = "none"
+    broken: dict[str, list[str]] = {}
+    for rejection in report["rejections"]:
+        broken.setdefault(rejection["limit"], []).append(rejection["message"])
+    return [
+        {
+            "rule": rule,
+            "verdict": "broken" if rule in broken else "kept",
+            "says": broken.get(rule, [kept.get(rule, "")]),
+        }
+        for rule in [*kept, *(rule for rule in broken if rule not in kept)]
+    ]
+
+
+def statistics_of(runs: list[Report], target: float) -> Report:
+    """Mean, sample standard deviation, minimum and share of passes over the seeds.
+
+    A run that diverged, or whose network broke a rule, has no accuracy and counts as a miss; where
+    there is one, nothing passes. The standard deviation needs two accuracies, else it is None.
+    """
+    accuracies = [run["accuracy"] for run in runs if "accuracy" in run]
+    complete = bool(runs) and len(accuracies) == len(runs)
+    mean = statistics.fmean(accuracies) if accuracies else None
+    return {
+        "mean": mean,
+        "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "minimum": min(accuracies, default=None),
+        "share_passed": sum(each >= target for each in accuracies) / len(runs) if runs else 0.0,
+        "target": target,
+        "passes": complete and mean is not None and mean >= target,
+    }
