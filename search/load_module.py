@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -176,4 +177,6 @@ def _read_file(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old files
+        return torch.load(path, map_location="cpu", weights_only=True)

@@ -9,7 +9,6 @@ from typing import Any
 from mnist_arch.design import Design
 from mnist_arch.plan import CLASSES, Plan, PlanError, plan
 from mnist_arch.rules import Rejected, Rejection, Rules, notes
-from search.describe import design_cells
 
 Report = dict[str, Any]
 
@@ -41,7 +40,7 @@ def design_report(design: Design, rules: Rules) -> Report:
         "trainable_parameters": walked.parameters,
         "outside_parameters": 0,
         "macs": walked.macs,
-        "receptive_field": design_cells(design).get("receptive_field"),
+        "receptive_field": walked.receptive_field if walked.layers else None,
         "output_shape": list(walked.output_shape) if walked.layers else [],
         "rejections": [asdict(rejection) for rejection in rejections],
         "notes": [] if rules.strict else notes(walked),

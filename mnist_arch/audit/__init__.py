@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from mnist_arch.audit.fields import Field
 from mnist_arch.audit.follow import follow
-from mnist_arch.audit.record import Finding, Layer, Record
-from mnist_arch.audit.taint import Ledger, Source, Taint
+from mnist_arch.audit.outcome import Trace, from_elsewhere, outside_of, remarks, sentences
+from mnist_arch.audit.record import Layer, Record
+from mnist_arch.audit.taint import Ledger, Taint
 from mnist_arch.audit.trace import Escapes, Watch, scopes
 from mnist_arch.errors import UserError
 from mnist_arch.plan import IMAGE_SHAPE
@@ -82,15 +83,7 @@ def audit(module: nn.Module, rules: Rules | None = None, images: Sequence[Tensor
     return _summary(module, rules or Rules(), traces)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trace:
-    mode: str
-    record: Record
-    shape: tuple[int, ...]
-    field: int | None
-
-
-def _traces(module: nn.Module, images: Sequence[Tensor]) -> list[_Trace]:
+def _traces(module: nn.Module, images: Sequence[Tensor]) -> list[Trace]:
     """Watch a module on noise, on nothing and on `images`, in evaluation and in training."""
     noise = torch.randn(3, *IMAGE_SHAPE, generator=_generator())
     blank = torch.full((2, *IMAGE_SHAPE), _BLANK)
@@ -102,7 +95,7 @@ def _traces(module: nn.Module, images: Sequence[Tensor]) -> list[_Trace]:
     ]
 
 
-def _trace(module: nn.Module, batch: Tensor, distinct: bool, mode: str) -> _Trace:
+def _trace(module: nn.Module, batch: Tensor, distinct: bool, mode: str) -> Trace:
     """Watch one forward pass."""
     record = Record(Ledger.of(module), len(batch), distinct)
     record.ledger.set(batch, Taint(True, field=Field(1, 1, IMAGE_SHAPE[1])))
@@ -112,7 +105,7 @@ def _trace(module: nn.Module, batch: Tensor, distinct: bool, mode: str) -> _Trac
     if not taint.image:
         record.find("unknown", "output: cannot be followed back to the images")
     reach = taint.field.reach if taint.field else None
-    return _Trace(mode, record, tuple(out.shape[1:]), reach)
+    return Trace(mode, record, tuple(out.shape[1:]), reach)
 
 
 def _run(module: nn.Module, batch: Tensor) -> Tensor:
@@ -180,16 +173,17 @@ def _weights_all_different(module: nn.Module) -> Iterator[None]:
                 tensor.copy_(old)
 
 
-def _summary(module: nn.Module, rules: Rules, traces: list[_Trace]) -> Audit:
+def _summary(module: nn.Module, rules: Rules, traces: list[Trace]) -> Audit:
     """Put together what the traces of a module found."""
     first = traces[0]
     parameters = {id(each): each for each in module.parameters()}.values()
     own = sum(each.numel() for each in parameters)
-    outside = _outside(traces)
+    outside = outside_of(traces)
     held = sum(source.values for source in outside)
     linear, disguises, unknown = (
-        _sentences(traces, kind) for kind in ("linear", "disguise", "unknown")
+        sentences(traces, kind) for kind in ("linear", "disguise", "unknown")
     )
+    unknown += from_elsewhere(traces)
     layer = first.record.layers
     shape = first.shape if len(first.shape) != 1 else (*first.shape, 1, 1)
     rejections = (
@@ -198,48 +192,8 @@ def _summary(module: nn.Module, rules: Rules, traces: list[_Trace]) -> Audit:
         *(Rejection("operations", 1, 0, text) for text in unknown),
         *logit_rejections(shape),
     )
-    notes = [*([] if rules.strict else disguises), *_notes(module, traces, outside)]
+    notes = [*([] if rules.strict else disguises), *remarks(module, traces, outside)]
     return Audit(
         tuple(layer), own + held, sum(p.numel() for p in parameters if p.requires_grad), held,
         sum(each.macs for each in layer), first.field, first.shape, rejections, tuple(notes),
     )  # fmt: skip
-
-
-def _outside(traces: list[_Trace]) -> set[Source]:
-    """Values that met images as weights and are no parameters: the most that one trace used."""
-    kinds = ("buffer", "tensor")
-    used = [
-        {source for source in trace.record.sources_used if source.kind in kinds} for trace in traces
-    ]
-    named = {source for each in used for source in each if source.kind == "buffer"}
-    return named | max(used, key=lambda each: sum(source.values for source in each))
-
-
-def _sentences(traces: list[_Trace], kind: str) -> list[str]:
-    """The findings of one kind, each once, with the mode where only one mode has it."""
-    modes: dict[Finding, set[str]] = {}
-    for trace in traces:
-        for finding in trace.record.findings:
-            modes.setdefault(finding, set()).add(trace.mode)
-    return [
-        finding.text + (f" (in {next(iter(seen))} only)" if len(seen) == 1 else "")
-        for finding, seen in modes.items()
-        if finding.kind == kind
-    ]
-
-
-def _notes(module: nn.Module, traces: list[_Trace], outside: set[Source]) -> list[str]:
-    """What an author may want to know and no rule forbids."""
-    notes = [
-        f"{source.name}: {source.values:,} values in a {source.kind} act as weights; they count"
-        for source in sorted(outside, key=lambda source: source.name)
-    ]
-    used = {source.name for trace in traces for source in trace.record.sources_used}
-    idle = [(name, each) for name, each in module.named_parameters() if name not in used]
-    if idle:
-        names = ", ".join(name for name, _ in idle[:4]) + (", ..." if len(idle) > 4 else "")
-        count = sum(each.numel() for _, each in idle)
-        notes.append(
-            f"{names}: {count:,} parameters that the forward pass does not use; they count"
-        )
-    return notes

@@ -26,6 +26,8 @@ POOLS = {
 SUMS = {"sum", "mean", "nansum", "cumsum", "logsumexp", "linalg_vector_norm", "norm", "var", "std"}
 EXTREMES = {"amax", "amin", "max", "min", "var_mean", "std_mean", "median", "mode", "any", "all"}
 
+SUMS_BY_INDEX = {"index_add", "scatter_add", "scatter_reduce", "index_reduce", "segment_reduce"}
+
 AVERAGES = {"avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"}
 
 SHAPES_ONLY = {

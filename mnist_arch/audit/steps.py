@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mnist_arch.audit import products
+from mnist_arch.audit import operations, products
 from mnist_arch.audit.fields import Field, merged
 from mnist_arch.audit.record import Call, Record
 from mnist_arch.audit.taint import Taint
@@ -24,7 +24,11 @@ def field_of(call: Call) -> Field | None:
 
 def unknown(record: Record, call: Call) -> Taint:
     """Anything else: where images meet weights in it, nobody can vouch for it."""
-    if any(taint.image for taint in call.taints) and call.sources:
+    image = any(taint.image for taint in call.taints)
+    pending = [record.product_of(each) for each in call.images]
+    adds = call.name in operations.SUMS_BY_INDEX
+    hidden = any(each and each.scales and (adds or each.fans_out) for each in pending)
+    if image and (call.sources or hidden):
         text = record.label(f"operation {call.name}")
         record.find("unknown", f"{text}: mixes weights with images in a way that no rule can judge")
         record.add_layer(call.name, call.result, Taint(True), call.sources)

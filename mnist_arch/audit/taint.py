@@ -53,6 +53,8 @@ class Taint:
 
 NOTHING = Taint()
 
+OUTSIDE = "a tensor from outside the module"
+
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Every tensor in nested tuples, lists and dicts."""
@@ -66,11 +68,11 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def memory_of(tensor: Tensor) -> int | None:
-    """The address of a tensor's memory; None where it has none of its own."""
+    """The address of a tensor's memory; None where it has no values."""
     try:
         return tensor.untyped_storage().data_ptr() or None
-    except (NotImplementedError, RuntimeError):  # sparse, or with no values
-        return None
+    except (NotImplementedError, RuntimeError):  # sparse tensors have no memory of their own
+        return -id(tensor)
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Ledger:
         if memory is None:
             return NOTHING
         if memory not in self._taints:
-            outside = Source("a tensor made outside torch's sight", "tensor", _size(tensor))
+            outside = Source(OUTSIDE, "tensor", _size(tensor))
             self.add_source(tensor, self._names.get(memory, outside))
         return self._taints[memory]
 
@@ -139,6 +141,8 @@ class Ledger:
 
 def _size(tensor: Tensor) -> int:
     """How many values lie in a tensor's memory, whatever part of it the tensor shows."""
+    if tensor.layout != torch.strided:
+        return tensor.numel()
     return tensor.untyped_storage().nbytes() // max(tensor.element_size(), 1)
 
 
@@ -148,7 +152,7 @@ def is_plain_pooling(matrix: Tensor) -> bool:
     All that is not zero is one number, and either it is everywhere, or each row or each column
     has at most one of it: averages, identities, permutations, repetitions.
     """
-    if matrix.is_complex() or matrix.dim() < 2:
+    if matrix.layout != torch.strided or matrix.is_complex() or matrix.dim() < 2:
         return False
     there = matrix != 0
     values = matrix[there]

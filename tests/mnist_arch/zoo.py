@@ -24,11 +24,14 @@ from tests.mnist_arch.zoo_parts import (
     attention,
     averages,
     buffer,
+    by_index,
+    by_spectra,
     column_by_column,
     cosines,
     covering,
     guilty,
     has,
+    in_another_thread,
     in_numpy,
     innocent,
     look,
@@ -36,6 +39,7 @@ from tests.mnist_arch.zoo_parts import (
     on_blank_images,
     only_in,
     row_by_row,
+    standardised,
     to_ten,
     zeros,
 )
@@ -173,6 +177,37 @@ DISGUISES: dict[str, Animal] = {
         has(a=lambda: nn.MultiheadAttention(8, 2, batch_first=True), w=NINE),
         lambda t, x: to_ten(t.a(*[x.flatten(2).mT] * 3)[0].mT.reshape_as(x), t.w),
     ),
+    "another thread": guilty(
+        has(v=matrix(392, 10), w=NINE), in_another_thread, "it is computed where nobody can watch"
+    ),
+    "sums by index": guilty(has(w=matrix(10, 392)), by_index, "mixes weights with images"),
+    "spectra": guilty(has(w=matrix(10, 392)), by_spectra, "mixes weights with images"),
+    "sparse matrix": guilty(
+        has(w=matrix(10, 392)), lambda t, x: (t.w.to_sparse() @ x.flatten(1).T).T, "linear 392"
+    ),
+    "whole numbers in a buffer": guilty(
+        lambda t: t.register_buffer("w", torch.randint(-9, 9, (392, 10))),
+        lambda t, x: x.flatten(1) @ t.w.float(),
+    ),
+    "logarithms added": guilty(
+        has(w=matrix(10, 392)),
+        lambda t, x: ((x.flatten(1)[:, None] + 0.1).log() + t.w.exp().log()).exp().sum(-1),
+    ),
+    "running sum": guilty(
+        has(w=matrix(10, 392)), lambda t, x: (x.flatten(1)[:, None] * t.w).cumsum(-1)[..., -1]
+    ),
+    "convolution with ones": guilty(
+        has(w=matrix(10, 392)),
+        lambda t, x: F.conv1d(
+            x.flatten(1)[:, None] * t.w, torch.ones(10, 1, 392), groups=10
+        ).flatten(1),
+    ),
+    "learned queries": guilty(
+        has(q=matrix(10, 8)),
+        lambda t, x: F.scaled_dot_product_attention(
+            t.q.expand(len(x), 10, 8), x.flatten(2).mT, x.flatten(2).mT
+        ).mean(-1),
+    ),
     "numpy": guilty(
         has(w=matrix(392, 10), v=NINE), in_numpy, "takes values of the images out of torch"
     ),
@@ -260,6 +295,12 @@ INNOCENTS: dict[str, Animal] = {
         averages, lambda t, x: (F.conv2d(x, t.w).flatten(2) @ t.a)[:, :, 0]
     ),
     "permutation": look(lambda t, x: x @ t.p, p=lambda: torch.eye(7).flip(0)),
+    "standardised kernels": look(standardised, k=matrix(8, 8, 3, 3)),
+    "learned mask of the map": look(lambda t, x: x * t.m.sigmoid(), m=matrix(7, 7)),
+    "generalised mean": innocent(
+        has(w=NINE, p=lambda: nn.Parameter(torch.tensor(3.0))),
+        lambda t, x: F.conv2d(x, t.w).clamp(min=0.01).pow(t.p).mean((2, 3)).pow(1 / t.p),
+    ),
     "unused Linear": look(lambda _, x: x, fc=lambda: nn.Linear(8, 10)),
     "normalisation by hand": look(
         lambda t, x: (x - t.m) / t.s, m=lambda: torch.tensor(0.13), s=lambda: torch.tensor(0.3)

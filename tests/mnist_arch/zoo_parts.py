@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import torch
@@ -189,6 +190,35 @@ def row_by_row(trunk: Any, maps: Tensor) -> Tensor:
     """A matrix product as ten weighted sums."""
     flat, weight = maps.flatten(1), trunk.get_parameter("w")
     return torch.stack([(flat * weight[:, digit]).sum(1) for digit in range(10)], 1)
+
+
+def in_another_thread(trunk: Any, maps: Tensor) -> Tensor:
+    """A matrix product in a thread that nobody watches, added to an honest end."""
+    done: list[Tensor] = []
+    thread = Thread(target=lambda: done.append(maps.detach().flatten(1) @ trunk.v.detach()))
+    thread.start()
+    thread.join()
+    return done[0] + to_ten(maps, trunk.w)
+
+
+def by_index(trunk: Any, maps: Tensor) -> Tensor:
+    """A matrix product whose sums are taken by index."""
+    products = (maps.flatten(1)[:, None] * trunk.w).flatten(1)
+    places = torch.arange(10).repeat_interleave(392)
+    return torch.zeros(len(maps), 10).index_add(1, places, products)
+
+
+def by_spectra(trunk: Any, maps: Tensor) -> Tensor:
+    """A matrix product as one value of a correlation, computed by Fourier transforms."""
+    spectra = torch.fft.rfft(maps.flatten(1)[:, None]) * torch.fft.rfft(trunk.w).conj()
+    correlation: Tensor = torch.fft.irfft(spectra, n=392)
+    return correlation[..., 0]
+
+
+def standardised(trunk: Any, maps: Tensor) -> Tensor:
+    """A convolution whose kernels are standardised first."""
+    kernel = trunk.k - trunk.k.mean((1, 2, 3), keepdim=True)
+    return F.conv2d(maps, kernel / kernel.std((1, 2, 3), keepdim=True), padding=1)
 
 
 def in_numpy(trunk: Any, maps: Tensor) -> Tensor:
