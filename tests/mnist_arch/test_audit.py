@@ -58,7 +58,7 @@ def test_the_assignments_network_by_hand_equals_its_plan() -> None:
     assert (found.macs, found.receptive_field) == (planned.macs, planned.receptive_field)
 
 
-@settings(max_examples=25)
+@settings(max_examples=40)
 @given(small_designs(), st.data())
 def test_a_built_design_is_audited_as_planned(design: Design, data: st.DataObject) -> None:
     anything = Rules(parameter_limit=None)
@@ -74,6 +74,12 @@ def test_a_built_design_is_audited_as_planned(design: Design, data: st.DataObjec
     assert [layer.output_shape for layer in found.layers if "conv" in layer.operation] == [
         layer.output_shape for layer in walked.layers if layer.module == "Conv2d"
     ]
+
+
+def test_an_average_of_everything_takes_no_steps() -> None:
+    layers = (AveragePool(), Conv(1, 2, 1), Conv(10, 1, 0), AveragePool())
+    found = audit(build(Design(layers)))
+    assert found.receptive_field == plan(Design(layers)).receptive_field == 30
 
 
 def test_the_assignments_layers_are_the_plans() -> None:
