@@ -1,0 +1,91 @@
+"""`python -m search.export`: a trained network as files that stand on their own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from search import options as common
+
+EXAMPLES = """\
+  python -m search.export results/mnist
+      the best design of the study, to results/mnist/best
+  python -m search.export results/mnist --rank 2 --to second
+      the next one, to the folder second
+  python -m search.export --design my-design.json --to mine
+      a design of your own, trained on all 60,000 images first
+  python -m search.export --design assignment --to try --epochs 1 --train-images 2000
+      a quick try
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of an export."""
+    parser = common.parser(
+        "export",
+        "Write a trained network to a folder: network.py, weights, ONNX, model card, its errors.",
+        EXAMPLES,
+    )
+    parser.add_argument(
+        "study", nargs="?", type=Path, metavar="results/STUDY", help="a study's folder"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--rank", type=common.whole(1), metavar="N",
+        help="the design at that place of the leaderboard (default: 1)",
+    )  # fmt: skip
+    which.add_argument(
+        "--trial", type=common.whole(0), metavar="N",
+        help="the design of that trial, whether it passed or not",
+    )  # fmt: skip
+    which.add_argument(
+        "--design", metavar="NAME|FILE.json", help="a design without a study; needs --to"
+    )
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="the folder to write (default: results/STUDY/best)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write into a folder that holds other files too"
+    )
+    _add_training(parser)
+    return parser
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "training",
+        "Without the first three, the weights of the design's first confirmation run are taken "
+        "where there are any; else it is trained once on all 60,000 images, as the study trains.",
+    )
+    group.add_argument("--seed", type=common.whole(0, 2**32 - 1), help="default 0")
+    group.add_argument("--epochs", type=common.whole(1, 10_000), metavar="N")
+    group.add_argument("--train-images", type=common.whole(10, 60_000), metavar="N")
+    group.add_argument(
+        "--recipe", choices=("default", "assignment"), help="with --design (default: default)"
+    )
+    group.add_argument("--engine", choices=("auto", "torch", "lanes"), default="auto")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    group.add_argument("--threads", type=common.whole(1, 1_000), help="default: all cores")
+    group.add_argument(
+        "--data", type=Path, metavar="DIR", help="read MNIST from torchvision's folder"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Export one network; returns the exit status."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if (options.study is None) == (options.design is None):
+        parser.error("give either a study's folder or --design NAME|FILE.json")
+    if options.design is not None and options.to is None:
+        parser.error("--design needs --to DIR, the folder to write")
+    if options.study is not None and options.recipe is not None:
+        parser.error("--recipe goes with --design; a study has its own recipe")
+    from search.exporting import export
+
+    return export(options)
+
+
+if __name__ == "__main__":
+    sys.exit(common.run_command(main))
