@@ -21,7 +21,7 @@ INK, FAINT, TRUTH, GUESS = (20, 20, 20), (130, 130, 130), (0, 110, 60), (190, 30
 def errors_grid(readings: Readings, digits: Digits, title: str) -> Image.Image:
     """All misread digits, RGB, dark on white, one block of rows a truth, in order of guesses.
 
-    Under each digit: truth -> guess, then the guess's probability and the digit's number in
+    Under each digit: truth > guess, then the guess's probability and the digit's number in
     MNIST's test images, from 0.
     """
     errors = readings.errors.tolist()
@@ -72,7 +72,7 @@ def _caption(
     font, small = ImageFont.load_default(16), ImageFont.load_default(11)
     middle = left + DIGIT // 2
     draw.text((middle - 12, top + 2), str(truth), TRUTH, font, "ma")
-    draw.text((middle, top + 2), "\N{RIGHTWARDS ARROW}", FAINT, font, "ma")
+    draw.text((middle, top + 2), ">", FAINT, font, "ma")
     draw.text((middle + 12, top + 2), str(guess), GUESS, font, "ma")
     probability = f"{readings.probabilities[place] * 100:.0f} %"
     draw.text((middle, top + 20), f"{probability}   #{place}", FAINT, small, "ma")

@@ -170,7 +170,7 @@ def write_files(
         (folder / name).write_text(text, encoding="utf-8")
     title = (
         f"{len(readings.errors):,} of {len(test):,} test digits misread by design "
-        f"{design.fingerprint}: truth and guess, its probability, the digit's number"
+        f"{design.fingerprint}: truth > guess, its probability, the digit's number"
     )
     errors_grid(readings, test, title).save(folder / "errors.png", optimize=True)
     (folder / "mnist").mkdir()

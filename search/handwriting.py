@@ -160,7 +160,7 @@ def fitted(ink: Ink) -> Ink:
     rows, columns = (max(1, round(side * scale)) for side in ink.shape)
     resized = Image.fromarray(ink).resize((columns, rows), Image.Resampling.BILINEAR)
     levels = np.asarray(resized, np.float32)
-    return np.clip(levels / levels.max(), 0, 1)
+    return np.asarray(levels / levels.max(), np.float32)
 
 
 def centred(ink: Ink) -> NDArray[np.uint8]:

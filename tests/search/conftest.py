@@ -13,6 +13,7 @@ from mnist_arch.engine import Engine
 from search import study
 from search.objective import Objective
 from search.settings import Settings
+from tests.search.exports import export_small, quick
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,12 @@ def opened(tmp_path: Path, settings: Settings) -> optuna.Study:
 def objective(settings: Settings, some_digits: tuple[Digits, Digits]) -> Objective:
     """The objective of that study, on a handful of digits."""
     return Objective(settings, Engine("torch", "cpu", ""), *some_digits, worker="0")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported small network; only to be read."""
+    folder = tmp_path_factory.mktemp("export")
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        return export_small(folder, folder / "small")

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mnist_arch.build import build
+from mnist_arch.data import load
+from mnist_arch.design import Design
+from mnist_arch.errors import UserError
+from mnist_arch.plan import plan
+from mnist_arch.references import BASELINE
+from mnist_arch.training import evaluate
+from search import candidates, export, network_template, onnx_file, options, weights
+from search.export_folder import FILES
+from search.onnx_file import onnx_logits
+from search.readings import logits
+from tests.search.exports import SMALL, TEST_DIGITS, export_small, few_test_digits, quick
+
+STUDY = Path(__file__).parents[2] / "results" / "first-light"
+MNIST = Path(__file__).parents[2] / "mnist_arch" / "mnist"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A copy of the committed study, to write into."""
+    return Path(shutil.copytree(STUDY, tmp_path / "study"))
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """What an export that ends with status 2 prints on stderr."""
+    with pytest.raises(SystemExit) as end:
+        options.run_command(export.main, [str(argument) for argument in arguments])
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_all_files_are_there_and_nothing_else(exported: Path) -> None:
+    assert files_in(exported) == set(FILES)
+    assert [p.name for p in exported.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_weights_and_design_belong_together(exported: Path) -> None:
+    design = Design.from_json((exported / "design.json").read_text())
+    assert design == SMALL
+    with safe_open(exported / "weights.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["fingerprint"] == design.fingerprint
+    assert (metadata["seed"], metadata["epochs"], metadata["images"]) == ("0", "1", "400")
+    network = build(design)
+    network.load_state_dict(load_file(exported / "weights.safetensors"))
+    _, accuracy = evaluate(network, few_test_digits("test"))
+    assert float(metadata["test_accuracy"]) == pytest.approx(accuracy, abs=1 / TEST_DIGITS)
+
+
+def test_the_onnx_model_gives_torchs_logits_for_any_batch(exported: Path) -> None:
+    network, _ = weights.read_weights(exported / "weights.safetensors", SMALL)
+    for count in (1, 3, TEST_DIGITS):
+        digits = few_test_digits("test").take(torch.arange(count))
+        found = onnx_logits(exported / "network.onnx", digits)
+        torch.testing.assert_close(found, logits(network, digits), atol=1e-4, rtol=1e-4)
+
+
+def test_the_onnx_model_says_nothing_of_the_machine(exported: Path) -> None:
+    content = (exported / "network.onnx").read_bytes()
+    assert b"site-packages" not in content
+    assert b"stack_trace" not in content
+    assert len(content) < 4 * plan(SMALL).parameters + 10_000
+
+
+def test_a_model_that_differs_is_counted(exported: Path) -> None:
+    digits = few_test_digits("test")
+    path = exported / "network.onnx"
+    guesses = onnx_logits(path, digits).argmax(1)
+    guesses[:3] = (guesses[:3] + 1) % 10
+    assert onnx_file.compare(path, guesses, digits).agreeing == TEST_DIGITS - 3
+
+
+def test_the_cards_numbers_are_those_of_the_plan_and_the_weights(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    walked = plan(SMALL)
+    with safe_open(exported / "weights.safetensors", "pt") as file:
+        accuracy = float(file.metadata()["test_accuracy"])
+    assert f"| parameters | {walked.parameters:,} |" in card
+    assert f"| multiply-accumulates an image | {walked.macs:,} |" in card
+    assert f"{walked.receptive_field}x{walked.receptive_field} pixels" in card
+    assert f"| test accuracy | {accuracy * 100:.2f} % |" in card
+    assert f"({round(TEST_DIGITS * (1 - accuracy))} misread)" in card
+    assert "A try-out, not a result" in card
+    assert f"agree on {TEST_DIGITS} of {TEST_DIGITS} test digits" in card
+    assert len(card.splitlines()) <= 60
+    table = np.loadtxt(exported / "confusion.csv", delimiter=",", skiprows=1, dtype=int)[:, 1:]
+    assert table.sum() == TEST_DIGITS
+    assert table.trace() == round(TEST_DIGITS * accuracy)
+
+
+ALONE = """
+import runpy, sys
+sys.argv = ["network.py", *sys.argv[1:]]
+runpy.run_path("network.py", run_name="__main__")
+assert not {"mnist_arch", "search", "PIL", "pandas", "optuna", "rich"} & sys.modules.keys()
+"""
+
+
+def run_alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a folder's network.py, isolated, and see that it imports nothing of this project."""
+    return subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", ALONE, *arguments],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_network_py_stands_on_its_own(exported: Path, tmp_path: Path) -> None:
+    network, _ = weights.read_weights(exported / "weights.safetensors", SMALL)
+    _, accuracy = evaluate(network, load("test"))
+    for name in ("network.py", "weights.safetensors"):
+        shutil.copy(exported / name, tmp_path)
+    missing = run_alone(tmp_path, "--data", str(tmp_path))
+    assert missing.returncode == 2
+    assert "error: MNIST's test file t10k-images-idx3-ubyte (or" in missing.stderr
+    shutil.copytree(exported / "mnist", tmp_path / "mnist")
+    done = run_alone(tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"test accuracy {accuracy * 100:.2f} %: ")
+
+
+def test_network_py_finds_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = load("test")
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in MNIST.glob("t10k-*"):
+        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    for folder in (tmp_path, raw, MNIST, None):  # None: of the installed package
+        images, labels = network_template.test_digits(folder)
+        assert torch.equal(images, digits.images)
+        assert torch.equal(labels.long(), digits.labels)
+    monkeypatch.setenv("MNIST_DIR", str(tmp_path))
+    assert len(network_template.test_digits(None)[0]) == 10_000
+
+
+def test_network_py_tells_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(ValueError, match=r"weights .* cannot be read: "):
+        network_template.load(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"weights .* cannot be read: "):
+        network_template.load(path)
+    weights.write_weights(path, build(BASELINE), {"fingerprint": "abc"})
+    with pytest.raises(ValueError, match="belongs to design abc, not to this one, 59aea58c103e"):
+        network_template.load(path)
+    for kind in ("images-idx3", "labels-idx1"):
+        (tmp_path / f"t10k-{kind}-ubyte").write_bytes(b"short")
+    with pytest.raises(ValueError, match=r"do not hold 10,000 digits"):
+        network_template.test_digits(tmp_path)
+
+
+def test_an_export_replaces_an_earlier_one_and_nothing_else(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    quick(monkeypatch)
+    target = Path(shutil.copytree(exported, tmp_path / "again"))
+    before = (target / "weights.safetensors").read_bytes()
+    monkeypatch.setattr(onnx_file, "PACKAGES", ("onnx", "no_such_package"))
+    export_small(tmp_path, target, "--seed", "5")
+    assert "no_such_package was not installed; to get it: pip install" in capsys.readouterr().out
+    assert files_in(target) == set(FILES) - {"network.onnx"}  # no model of other weights is left
+    assert (target / "weights.safetensors").read_bytes() != before
+    (target / "notes.txt").write_text("mine")
+    arguments = ("--design", "assignment", "--to", target)
+    assert "the folder holds other files (notes.txt); give another" in told(capsys, *arguments)
+    export_small(tmp_path, target, "--force")
+    assert (target / "notes.txt").read_text() == "mine"
+    assert "seed 0" in (target / "README.md").read_text()
+
+
+def test_a_failed_export_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx_file, "write_onnx", full)
+    with pytest.raises(UserError, match="No space left on device; free some space"):
+        export_small(tmp_path, tmp_path / "best")
+    assert files_in(tmp_path) == {"small.json"}
+
+
+def test_the_first_confirmation_run_is_taken_never_the_best(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick(monkeypatch)
+    monkeypatch.setattr(onnx_file, "PACKAGES", ("no_such_package",))
+    (study / "weights").mkdir()
+    states = {}
+    for index, accuracy in ((10, 0.999), (2, 0.99), (9, 0.995)):
+        network = build(BASELINE)
+        states[index] = network.state_dict()
+        metadata = {
+            "fingerprint": BASELINE.fingerprint, "seed": str(100 + index), "epochs": "19",
+            "images": "60000", "test_accuracy": str(accuracy),
+        }  # fmt: skip
+        name = f"{BASELINE.fingerprint}-{index}.safetensors"
+        weights.write_weights(study / "weights" / name, network, metadata)
+    assert export.main([str(study), "--rank", "2"]) == 0
+    state = load_file(study / "best" / "weights.safetensors")
+    assert all(torch.equal(state[name], states[2][name]) for name in state)
+    card = (study / "best" / "README.md").read_text()
+    assert "the first of 3 confirmation runs, not the best; seed 102" in card
+    assert "All 3 runs of the confirmation: mean 99.47 %, standard deviation 0.45 points" in card
+    assert "rank 2 of 6 passing designs by validation accuracy (99.48 %)" in card
+    assert "try-out" not in card
+    assert "Next:  python " in capsys.readouterr().out
+
+
+def test_candidates_of_the_committed_study() -> None:
+    best, second = candidates.ranked(STUDY, 1), candidates.ranked(STUDY, 2)
+    assert (best.design.fingerprint, best.epochs) == ("56daffd1f5b1", 19)
+    assert second.design == BASELINE == candidates.numbered(STUDY, 0).design
+    missed = candidates.numbered(STUDY, 1)
+    assert "it missed the target with validation accuracy (99.19 %)" in missed.chosen
+    with pytest.raises(UserError, match=r"--rank 7: designs .* that pass: 6; give a rank from 1"):
+        candidates.ranked(STUDY, 7)
+    with pytest.raises(UserError, match=r"--trial 99: .* has no such trial; its finished ones"):
+        candidates.numbered(STUDY, 99)
+
+
+def rewrite(study: Path, name: str, keep: str) -> None:
+    """Keep a table's heading and the rows that contain a word."""
+    lines = (study / name).read_text().splitlines(keepends=True)
+    (study / name).write_text("".join([lines[0], *(row for row in lines[1:] if keep in row)]))
+
+
+def test_a_study_where_nothing_passes_offers_the_nearest(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(study, "leaderboard.csv", "nothing")
+    rewrite(study, "trials.csv", ",missed,")
+    message = told(capsys, study)
+    assert "passes 99.40 %; the nearest is trial 1 with 99.19 %" in message
+    assert f"python -m search.export {study} --trial 1" in message
+
+
+def test_a_study_without_trials(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rewrite(study, "leaderboard.csv", "nothing")
+    rewrite(study, "trials.csv", "nothing")
+    assert "has no design that was trained to its last epoch; go on" in told(capsys, study)
+    assert "has no trial yet" in told(capsys, study, "--trial", "0")
+
+
+def test_a_rejected_trial_is_refused_by_the_rules(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = told(capsys, study, "--trial", "7")
+    assert "parameters: 20,622, must be fewer than 20,000" in message
+
+
+def test_a_damaged_study(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trials = (study / "trials.csv").read_text()
+    (study / "trials.csv").write_text(trials.replace("59aea58c103e", "000000000000"))
+    message = told(capsys, study, "--trial", "0")
+    assert "does not describe the design of its fingerprint 000000000000" in message
+    document = json.loads((study / "study.json").read_text())
+    del document["settings"]["recipe"]
+    (study / "study.json").write_text(json.dumps(document))
+    assert "does not hold a study's settings ('recipe')" in told(capsys, study)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give either a study's folder or --design"),
+        (("results/mnist", "--design", "assignment"), "give either a study's folder or --design"),
+        (("--design", "assignment"), "--design needs --to DIR"),
+        (("results/mnist", "--recipe", "default"), "--recipe goes with --design"),
+        (("results/mnist", "--rank", "0"), "argument --rank: 0 given, must be at least 1"),
+        (("results/mnist", "--rank", "1", "--trial", "1"), "not allowed with argument"),
+        (("no-such-study",), "no-such-study holds no study: study.json is missing"),
+        (("--design", "resnet", "--to", "x"), "design 'resnet' is neither a name"),
+        (("--design", "assignment", "--to", "x", "--epochs", "20"), "epochs: 20, must be fewer"),
+    ],
+)
+def test_mistakes(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in told(capsys, *arguments)
+
+
+def test_a_target_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    message = told(capsys, "--design", "assignment", "--to", tmp_path / "file")
+    assert "is a file; give a folder" in message
+
+
+@pytest.mark.slow
+def test_onnx_and_torch_agree_on_all_10_000_test_digits(tmp_path: Path) -> None:
+    export_small(tmp_path, tmp_path / "small")
+    assert "agree on 10,000 of 10,000 test digits" in (tmp_path / "small" / "README.md").read_text()
