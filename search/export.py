@@ -55,8 +55,9 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_training(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "training",
-        "Without the first three, the weights of the design's first confirmation run are taken "
-        "where there are any; else it is trained once on all 60,000 images, as the study trains.",
+        "Without --seed, --epochs and --train-images, the weights are those of the design's first\n"
+        "confirmation run where there is one; else it is trained once on all 60,000 images, as\n"
+        "the study trains.",
     )
     group.add_argument("--seed", type=common.whole(0, 2**32 - 1), help="default 0")
     group.add_argument("--epochs", type=common.whole(1, 10_000), metavar="N")

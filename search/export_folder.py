@@ -20,11 +20,17 @@ _MADE_BY_PYTHON = "__pycache__"
 
 
 def require_ours(target: Path, force: bool) -> None:
-    """Raise `UserError` unless `target` is new, empty, an earlier export, or `force` is given."""
+    """Raise `UserError` unless `target` is new, empty, an earlier export, or `force` is given.
+
+    Also where nothing can be written: before a training, not after it.
+    """
     try:
         if target.exists() and not target.is_dir():
             raise UserError(f"--to {target}: is a file; give a folder")
         foreign = sorted(_foreign(target)) if target.exists() else []
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target if target.exists() else target.parent):
+            pass
     except OSError as error:
         raise UserError(f"--to {target}: {error.strerror}; give another folder") from None
     if foreign and not force:
@@ -49,7 +55,6 @@ def building(target: Path) -> Iterator[Path]:
     Files that no export wrote stay as they are. Raises `UserError` where the disk refuses.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as temporary:
             built = Path(temporary) / "built"
             built.mkdir()

@@ -9,11 +9,12 @@ import torch
 
 from mnist_arch.data import Digits, Part, load
 from mnist_arch.design import AveragePool, Conv, Design, MaxPool
-from search import export, exporting
+from search import export, exporting, options
 
 LOGITS = Conv(10, 1, 0, batch_norm=False, relu=False, bias=True)
 SMALL = Design((Conv(6), MaxPool(), Conv(8, bias=True), MaxPool(), AveragePool(), LOGITS))
 TEST_DIGITS = 400
+STUDY = Path(__file__).parents[2] / "results" / "first-light"
 
 
 def few_test_digits(part: Part, folder: Path | None = None) -> Digits:
@@ -34,3 +35,11 @@ def export_small(folder: Path, to: Path, *more: str) -> Path:
     training = ["--epochs", "1", "--train-images", "400", "--engine", "torch", "--device", "cpu"]
     assert export.main([*arguments, *training]) == 0
     return to
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """What an export that ends with status 2 prints on stderr."""
+    with pytest.raises(SystemExit) as end:
+        options.run_command(export.main, [str(argument) for argument in arguments])
+    assert end.value.code == 2
+    return capsys.readouterr().err

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import gzip
-import json
 import shutil
 import subprocess
 import sys
@@ -14,20 +12,24 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mnist_arch.build import build
-from mnist_arch.data import load
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.training import evaluate
-from search import candidates, export, network_template, onnx_file, options, weights
+from search import export, onnx_file, weights
 from search.export_folder import FILES
 from search.onnx_file import onnx_logits
 from search.readings import logits
-from tests.search.exports import SMALL, TEST_DIGITS, export_small, few_test_digits, quick
-
-STUDY = Path(__file__).parents[2] / "results" / "first-light"
-MNIST = Path(__file__).parents[2] / "mnist_arch" / "mnist"
+from tests.search.exports import (
+    SMALL,
+    STUDY,
+    TEST_DIGITS,
+    export_small,
+    few_test_digits,
+    quick,
+    told,
+)
 
 
 @pytest.fixture
@@ -38,14 +40,6 @@ def study(tmp_path: Path) -> Path:
 
 def files_in(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-
-
-def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """What an export that ends with status 2 prints on stderr."""
-    with pytest.raises(SystemExit) as end:
-        options.run_command(export.main, [str(argument) for argument in arguments])
-    assert end.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_all_files_are_there_and_nothing_else(exported: Path) -> None:
@@ -105,66 +99,6 @@ def test_the_cards_numbers_are_those_of_the_plan_and_the_weights(exported: Path)
     table = np.loadtxt(exported / "confusion.csv", delimiter=",", skiprows=1, dtype=int)[:, 1:]
     assert table.sum() == TEST_DIGITS
     assert table.trace() == round(TEST_DIGITS * accuracy)
-
-
-ALONE = """
-import runpy, sys
-sys.argv = ["network.py", *sys.argv[1:]]
-runpy.run_path("network.py", run_name="__main__")
-assert not {"mnist_arch", "search", "PIL", "pandas", "optuna", "rich"} & sys.modules.keys()
-"""
-
-
-def run_alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a folder's network.py, isolated, and see that it imports nothing of this project."""
-    return subprocess.run(
-        [sys.executable, "-I", "-W", "error", "-c", ALONE, *arguments],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-
-
-def test_network_py_stands_on_its_own(exported: Path, tmp_path: Path) -> None:
-    network, _ = weights.read_weights(exported / "weights.safetensors", SMALL)
-    _, accuracy = evaluate(network, load("test"))
-    for name in ("network.py", "weights.safetensors"):
-        shutil.copy(exported / name, tmp_path)
-    missing = run_alone(tmp_path, "--data", str(tmp_path))
-    assert missing.returncode == 2
-    assert "error: MNIST's test file t10k-images-idx3-ubyte (or" in missing.stderr
-    shutil.copytree(exported / "mnist", tmp_path / "mnist")
-    done = run_alone(tmp_path)
-    assert done.stderr == ""
-    assert done.stdout.startswith(f"test accuracy {accuracy * 100:.2f} %: ")
-
-
-def test_network_py_finds_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digits = load("test")
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for path in MNIST.glob("t10k-*"):
-        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
-    for folder in (tmp_path, raw, MNIST, None):  # None: of the installed package
-        images, labels = network_template.test_digits(folder)
-        assert torch.equal(images, digits.images)
-        assert torch.equal(labels.long(), digits.labels)
-    monkeypatch.setenv("MNIST_DIR", str(tmp_path))
-    assert len(network_template.test_digits(None)[0]) == 10_000
-
-
-def test_network_py_tells_what_is_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    with pytest.raises(ValueError, match=r"weights .* cannot be read: "):
-        network_template.load(path)
-    path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"weights .* cannot be read: "):
-        network_template.load(path)
-    weights.write_weights(path, build(BASELINE), {"fingerprint": "abc"})
-    with pytest.raises(ValueError, match="belongs to design abc, not to this one, 59aea58c103e"):
-        network_template.load(path)
-    for kind in ("images-idx3", "labels-idx1"):
-        (tmp_path / f"t10k-{kind}-ubyte").write_bytes(b"short")
-    with pytest.raises(ValueError, match=r"do not hold 10,000 digits"):
-        network_template.test_digits(tmp_path)
 
 
 def test_an_export_replaces_an_earlier_one_and_nothing_else(
@@ -228,59 +162,6 @@ def test_the_first_confirmation_run_is_taken_never_the_best(
     assert "Next:  python " in capsys.readouterr().out
 
 
-def test_candidates_of_the_committed_study() -> None:
-    best, second = candidates.ranked(STUDY, 1), candidates.ranked(STUDY, 2)
-    assert (best.design.fingerprint, best.epochs) == ("56daffd1f5b1", 19)
-    assert second.design == BASELINE == candidates.numbered(STUDY, 0).design
-    missed = candidates.numbered(STUDY, 1)
-    assert "it missed the target with validation accuracy (99.19 %)" in missed.chosen
-    with pytest.raises(UserError, match=r"--rank 7: designs .* that pass: 6; give a rank from 1"):
-        candidates.ranked(STUDY, 7)
-    with pytest.raises(UserError, match=r"--trial 99: .* has no such trial; its finished ones"):
-        candidates.numbered(STUDY, 99)
-
-
-def rewrite(study: Path, name: str, keep: str) -> None:
-    """Keep a table's heading and the rows that contain a word."""
-    lines = (study / name).read_text().splitlines(keepends=True)
-    (study / name).write_text("".join([lines[0], *(row for row in lines[1:] if keep in row)]))
-
-
-def test_a_study_where_nothing_passes_offers_the_nearest(
-    study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rewrite(study, "leaderboard.csv", "nothing")
-    rewrite(study, "trials.csv", ",missed,")
-    message = told(capsys, study)
-    assert "passes 99.40 %; the nearest is trial 1 with 99.19 %" in message
-    assert f"python -m search.export {study} --trial 1" in message
-
-
-def test_a_study_without_trials(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rewrite(study, "leaderboard.csv", "nothing")
-    rewrite(study, "trials.csv", "nothing")
-    assert "has no design that was trained to its last epoch; go on" in told(capsys, study)
-    assert "has no trial yet" in told(capsys, study, "--trial", "0")
-
-
-def test_a_rejected_trial_is_refused_by_the_rules(
-    study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    message = told(capsys, study, "--trial", "7")
-    assert "parameters: 20,622, must be fewer than 20,000" in message
-
-
-def test_a_damaged_study(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trials = (study / "trials.csv").read_text()
-    (study / "trials.csv").write_text(trials.replace("59aea58c103e", "000000000000"))
-    message = told(capsys, study, "--trial", "0")
-    assert "does not describe the design of its fingerprint 000000000000" in message
-    document = json.loads((study / "study.json").read_text())
-    del document["settings"]["recipe"]
-    (study / "study.json").write_text(json.dumps(document))
-    assert "does not hold a study's settings ('recipe')" in told(capsys, study)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -305,6 +186,30 @@ def test_a_target_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "file").write_text("")
     message = told(capsys, "--design", "assignment", "--to", tmp_path / "file")
     assert "is a file; give a folder" in message
+
+
+def test_a_target_that_cannot_be_written_is_told_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    message = told(capsys, "--design", "assignment", "--to", tmp_path / "file" / "best")
+    assert "File exists; give another folder" in message
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("verb", ["export", "predict"])
+def test_help_names_examples_and_needs_no_torch(verb: str) -> None:
+    script = (
+        f"import runpy, sys; sys.argv = ['search.{verb}', '--help']\n"
+        f"try: runpy.run_module('search.{verb}', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'optuna', 'pandas', 'PIL'} & sys.modules.keys()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=STUDY.parents[1], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert f"examples:\n  python -m search.{verb}" in done.stdout
 
 
 @pytest.mark.slow
