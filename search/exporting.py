@@ -31,7 +31,7 @@ from search.options import EXIT_DONE, read_design
 from search.progress import percent
 from search.provenance import Provenance
 from search.readings import Readings, confusion_csv, judge
-from search.weights import accuracies, read_weights, write_weights
+from search.weights import kept_runs, read_weights, write_weights
 
 TEST_FILES = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "NOTICE.md")
 
@@ -100,13 +100,12 @@ def trained_network(
     """
     asked = (options.seed, options.epochs, options.train_images) != (None, None, None)
     if candidate.study is not None and not asked:
-        runs = accuracies(candidate.study / "weights", candidate.design)
+        runs = kept_runs(candidate.study / "weights", candidate.design)
         if runs:
-            path = next(iter(runs))
-            network, metadata = read_weights(path, candidate.design)
-            console.print(f"Weights: {path}, first of {len(runs)} confirmed.", soft_wrap=True)
-            seed, epochs, images = (int(metadata[name]) for name in ("seed", "epochs", "images"))
-            return Trained(network, seed, epochs, images, tuple(runs.values()))
+            first, others = runs[0], tuple(run.test_accuracy for run in runs)
+            network, _ = read_weights(first.path, candidate.design)
+            console.print(f"Weights: {first.path}, first of {len(runs)} runs.", soft_wrap=True)
+            return Trained(network, first.seed, first.epochs, first.images, others)
     return _train(candidate, options, engine, test, console)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -54,11 +56,6 @@ def read_weights(path: Path, design: Design) -> tuple[nn.Sequential, dict[str, s
     return network.eval(), metadata
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """A file's metadata; raises `UserError` for a file that is missing or damaged."""
-    return _read(path)[0]
-
-
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
@@ -73,11 +70,38 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 _REMEDY = "export the network again: python -m search.export --help"
 
 
-def accuracies(folder: Path, design: Design) -> dict[Path, float]:
-    """Weights that a confirmation kept of a design, in order of seeds, and their test accuracy.
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """A final run whose weights a confirmation kept; `test_accuracy` is a share in [0, 1]."""
 
-    The files are `<fingerprint>-<seed index>.safetensors`. Raises `UserError` for a damaged one.
+    path: Path
+    seed: int
+    epochs: int
+    images: int
+    test_accuracy: float
+
+
+def kept_runs(folder: Path, design: Design) -> list[KeptRun]:
+    """The runs of a design whose weights a confirmation kept, in order of their seed indices.
+
+    The files are `<fingerprint>-<seed index>.safetensors`; those of a searched recipe have
+    another name and are not taken, for the name does not tell which recipe. Raises `UserError`
+    for a damaged one.
     """
-    paths = folder.glob(f"{design.fingerprint}-*.safetensors")
-    ordered = sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2]))
-    return {path: float(read_metadata(path)["test_accuracy"]) for path in ordered}
+    indices = {}
+    for path in folder.glob(f"{design.fingerprint}-*.safetensors"):
+        if match := re.fullmatch(r"[0-9a-f]+-(\d+)", path.stem):
+            indices[int(match[1])] = path
+    return [_kept_run(path) for _, path in sorted(indices.items())]
+
+
+def _kept_run(path: Path) -> KeptRun:
+    metadata = _read(path)[0]
+    try:
+        seed, epochs, images = (int(metadata[name]) for name in ("seed", "epochs", "images"))
+        return KeptRun(path, seed, epochs, images, float(metadata["test_accuracy"]))
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"weights {path} do not say how they were trained ({error}); remove the file, or give "
+            "--seed N to train anew"
+        ) from None

@@ -151,6 +151,8 @@ def test_the_first_confirmation_run_is_taken_never_the_best(
         }  # fmt: skip
         name = f"{BASELINE.fingerprint}-{index}.safetensors"
         weights.write_weights(study / "weights" / name, network, metadata)
+    searched = study / "weights" / f"{BASELINE.fingerprint}-r0123456789ab-0.safetensors"
+    searched.write_bytes(b"of another recipe: never read")
     assert export.main([str(study), "--rank", "2"]) == 0
     state = load_file(study / "best" / "weights.safetensors")
     assert all(torch.equal(state[name], states[2][name]) for name in state)
@@ -195,6 +197,17 @@ def test_a_target_that_cannot_be_written_is_told_before_the_training(
     message = told(capsys, "--design", "assignment", "--to", tmp_path / "file" / "best")
     assert "File exists; give another folder" in message
     assert capsys.readouterr().out == ""
+
+
+def test_kept_weights_that_are_damaged_or_say_nothing(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "weights").mkdir()
+    path = study / "weights" / f"{BASELINE.fingerprint}-0.safetensors"
+    path.write_bytes(b"cut")
+    assert f"weights {path} cannot be read" in told(capsys, study, "--rank", "2")
+    weights.write_weights(path, build(BASELINE), {"fingerprint": BASELINE.fingerprint})
+    assert "do not say how they were trained ('seed')" in told(capsys, study, "--rank", "2")
 
 
 @pytest.mark.parametrize("verb", ["export", "predict"])
