@@ -72,7 +72,6 @@ class Engine:
         check(status, "run the backward pass")
         return gradients
 
-
     def _take_stage(self, struct: TensorsStruct, stage: Stage) -> None:
         """Note where a stage's tensors are found, and where their addresses are written."""
         convolution, norm = stage.convolution, stage.batch_norm
