@@ -80,23 +80,31 @@ def make_loader(folder: Path, images: int) -> Batches:
     return DataLoader(dataset, batch_size=BATCH_SIZE, shuffle=True)
 
 
-def make_optimiser(network: Net) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module) -> torch.optim.Optimizer:
     """The published optimiser."""
     return torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
 
 
-def train_epoch(network: Net, loader: Batches, optimiser: torch.optim.Optimizer) -> str:
+def train_batch(
+    network: nn.Module, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer
+) -> tuple[float, int]:
+    """Train on one batch; returns the loss and the correct answers, read back as the loop does."""
+    optimiser.zero_grad()
+    output = network(images)
+    loss = functional.nll_loss(output, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    answers = output.argmax(dim=1, keepdim=True)  # [batch, 1]
+    return loss.item(), int(answers.eq(labels.view_as(answers)).sum().item())
+
+
+def train_epoch(network: nn.Module, loader: Batches, optimiser: torch.optim.Optimizer) -> str:
     """Train for one epoch, batch by batch; returns the last progress text."""
     network.train()
     progress, correct, seen = "", 0, 0
     for batch, (images, labels) in enumerate(loader):
-        optimiser.zero_grad()
-        output = network(images)
-        loss = functional.nll_loss(output, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        answers = output.argmax(dim=1, keepdim=True)  # [batch, 1]
-        correct += int(answers.eq(labels.view_as(answers)).sum().item())
+        loss, answers = train_batch(network, images, labels, optimiser)
+        correct += answers
         seen += len(images)
-        progress = f"loss={loss.item():.5f} batch_id={batch} accuracy={100 * correct / seen:.2f}"
+        progress = f"loss={loss:.5f} batch_id={batch} accuracy={100 * correct / seen:.2f}"
     return progress

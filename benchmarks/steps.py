@@ -1,10 +1,11 @@
-"""A training step in lanes, in eager PyTorch (two layouts) and compiled.
+"""A training step in lanes, in eager PyTorch (two layouts), compiled, and in the published loop.
 
-As a script it prints a table, its variants interleaved in one process, one thread each:
+Variants take turns in one process, one thread each; images lie in memory but for the published
+loop, whose step also loads its batch, as there:
 
     taskset -c 1 python -m benchmarks.steps [--no-compile] [--rounds 15] [--designs seed ...]
 
-`pytest benchmarks` records the steps of lanes alone (test_steps.py).
+`pytest benchmarks` prints the same (test_steps.py).
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ import argparse
 import os
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
 
+from benchmarks import published
 from mnist_arch import lanes
 
 BATCH = 128
@@ -104,12 +112,32 @@ def training_step(network: nn.Module, channels_last: bool = False) -> Step:
     return step
 
 
-def variants(design: Callable[[], nn.Sequential], compiled: bool) -> dict[str, Step]:
-    """The same step in every engine."""
-    steps = {
-        "lanes": training_step(lanes.accelerate(design())),
+def published_step(network: nn.Sequential, folder: Path) -> Step:
+    """One step of the published loop, with the loading of its batch from torchvision's `folder`."""
+    network.append(nn.LogSoftmax(1))
+    loader = published.make_loader(folder, 60_000)
+    optimiser = published.make_optimiser(network)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from loader
+
+    endless = batches()
+
+    def step() -> None:
+        images, labels = next(endless)
+        published.train_batch(network, images, labels, optimiser)
+
+    return step
+
+
+def variants(design: Callable[[], nn.Sequential], compiled: bool, folder: Path) -> dict[str, Step]:
+    """The same step in every engine; `folder` holds MNIST for the published loop."""
+    steps = {"lanes": training_step(lanes.accelerate(design()))} if lanes.available() else {}
+    steps |= {
         "eager": training_step(design()),
         "channels_last": training_step(design(), channels_last=True),
+        "published loop": published_step(design(), folder),
     }
     if compiled:
         steps["compile"] = training_step(torch.compile(design()))  # type: ignore[arg-type]
@@ -123,51 +151,99 @@ def seconds(step: Step) -> float:
     return time.perf_counter() - begin
 
 
-def interleaved(steps: dict[str, Step], rounds: int) -> tuple[dict[str, float], float]:
-    """Median seconds a step of each variant, and the median ceiling, taken turn by turn."""
-    warm_up = {name: seconds(step) for name, step in steps.items()}
-    print("  first steps: " + ", ".join(f"{name} {time_:.1f} s" for name, time_ in warm_up.items()))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    ceilings = []
-    for _ in range(rounds):
-        ceilings.append(lanes.ceiling(0.02))
-        for name, step in steps.items():
-            step()  # the caches are the variant's own
-            times[name] += [seconds(step) for _ in range(3)]
-    return {name: statistics.median(t) for name, t in times.items()}, statistics.median(ceilings)
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One design's steps: seconds of each variant's first and of all timed ones.
+
+    `operations` are floating-point operations a step; `ceiling` is the median of what a loop of
+    multiply-adds reached between the steps, in billions a second (NaN without lanes).
+    """
+
+    design: str
+    parameters: int
+    operations: int
+    first: dict[str, float]
+    times: dict[str, list[float]]
+    ceiling: float
+
+    def median(self, variant: str) -> float:
+        """Median seconds of a variant's step."""
+        return statistics.median(self.times[variant])
+
+    def ratio(self, variant: str) -> tuple[float, float, float]:
+        """Its median over that of lanes, and the quartiles of the rounds' ratios."""
+        pairs = zip(self.times[variant], self.times["lanes"], strict=True)
+        quartiles = statistics.quantiles([theirs / ours for theirs, ours in pairs], n=4)
+        return self.median(variant) / self.median("lanes"), quartiles[0], quartiles[2]
 
 
-def report(name: str, compiled: bool, rounds: int) -> None:
-    """Print one design's rows."""
-    work = operations(DESIGNS[name]()) / 1e9
-    count = sum(parameter.numel() for parameter in DESIGNS[name]().parameters())
-    print(f"{name}: {count:,} parameters, {work:.2f} GFLOP a step")
-    medians, ceiling = interleaved(variants(DESIGNS[name], compiled), rounds)
-    for variant, median in medians.items():
-        share = work / median / ceiling
-        print(
-            f"  {variant:14} {median * 1e3:7.2f} ms  {BATCH / median:8,.0f} images/s"
-            f"  {work / median:6.1f} GFLOP/s ({share:4.0%} of {ceiling:.0f})"
-            f"  {median / medians['lanes']:5.2f} x lanes"
-        )
+def measure(name: str, compiled: bool, rounds: int) -> Measurement:
+    """Time a design's steps: in each round each variant warms its caches, then takes three."""
+    torch.set_num_threads(1)
+    design = DESIGNS[name]
+    times: dict[str, list[float]] = {}
+    ceilings: list[float] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = published.torchvision_folder(Path(temporary))
+        steps = variants(design, compiled, folder)
+        first = {variant: seconds(step) for variant, step in steps.items()}
+        for _ in range(rounds):
+            ceilings.append(lanes.ceiling(0.02) if lanes.available() else float("nan"))
+            for variant, step in steps.items():
+                step()
+                times.setdefault(variant, []).extend(seconds(step) for _ in range(3))
+    count = sum(parameter.numel() for parameter in design().parameters())
+    work = operations(design())
+    return Measurement(name, count, work, first, times, statistics.median(ceilings))
+
+
+def table(measured: Measurement) -> Table:
+    """One row a variant: median, images a second, rate, share of the ceiling, ratio to lanes."""
+    work = measured.operations / 1e9
+    first = ", ".join(f"{name} {time_:.1f} s" for name, time_ in measured.first.items())
+    result = Table(
+        title=f"{measured.design}: {measured.parameters:,} parameters, {work:.2f} GFLOP a step",
+        caption=f"ceiling {measured.ceiling:.0f} GFLOP/s; first steps: {first}",
+        title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    result.add_column("step")
+    for column in ("ms", "images/s", "GFLOP/s", "share", "x lanes"):
+        result.add_column(column, justify="right", no_wrap=True)
+    for variant in measured.times:
+        median = measured.median(variant)
+        ratio = ""
+        if "lanes" in measured.times:
+            middle, low, high = measured.ratio(variant)
+            ratio = "1" if variant == "lanes" else f"{middle:.2f} ({low:.2f}-{high:.2f})"
+        result.add_row(
+            variant, f"{median * 1e3:.2f}", f"{BATCH / median:,.0f}", f"{work / median:.1f}",
+            f"{work / median / measured.ceiling:.0%}", ratio,
+        )  # fmt: skip
+    return result
+
+
+def heading(rounds: int) -> str:
+    """What was measured, where, and how often."""
+    engine = lanes.instruction_set() if lanes.available() else f"no lanes: {lanes.why_not()}"
+    return (
+        f"{platform.processor() or platform.machine()}, {engine}, torch {torch.__version__}, batch "
+        f"{BATCH}, 1 thread, n = {3 * rounds} steps of each, load {os.getloadavg()[0]:.1f}; share: "
+        "of the multiply-adds that one core can do; brackets: quartiles"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--rounds", type=int, default=15, help="of three steps a variant")
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    print(
-        f"{platform.processor() or platform.machine()}, {lanes.instruction_set()}, torch"
-        f" {torch.__version__}, batch {BATCH}, 1 thread, n = {3 * options.rounds},"
-        f" load {os.getloadavg()[0]:.1f}"
-    )
+    console = Console(highlight=False)
+    console.print(heading(options.rounds), soft_wrap=True)
     for name in options.designs:
-        report(name, not options.no_compile, options.rounds)
-    print(f"load {os.getloadavg()[0]:.1f}")
+        console.print(table(measure(name, not options.no_compile, options.rounds)))
+    console.print(f"load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
