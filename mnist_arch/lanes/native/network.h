@@ -36,7 +36,7 @@ class Buffer {
     data_ = nullptr, size_ = 0;
     const size_t huge = size_t(2) << 20;
     size_t bytes = floats * sizeof(float);
-    const size_t alignment = bytes >= 2 * huge ? huge : 4096;
+    const size_t alignment = bytes >= huge / 8 ? huge : 4096;
     bytes = (bytes + alignment - 1) / alignment * alignment;
     void* memory = nullptr;
     if (posix_memalign(&memory, alignment, bytes) != 0) throw std::bad_alloc();
