@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnist_arch.errors import UserError
 from search import options as common
-from search.targets import read_target
+from search.checks.targets import read_target
 
 EXAMPLES = """\
   python -m search.check net.py:Net
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError("--train starts from fresh weights; leave --train or --weights away")
     if options.train_it and target.kind != "design" and options.engine == "lanes":
         raise UserError("--engine lanes: trains designs only; a module trains with --engine torch")
-    from search.checking import check
+    from search.checks.checking import check
 
     return check(options, target)
 

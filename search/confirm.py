@@ -59,10 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, common.interrupt)
     if options.compare:
-        from search.confirmation_screens import show_comparison
+        from search.confirmation.screens import show_comparison
 
         return show_comparison(options.study, *options.compare)
-    from search.confirmer import confirm
+    from search.conductors.confirming import confirm
 
     return confirm(options)
 

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--design needs --to DIR, the folder to write")
     if options.study is not None and options.recipe is not None:
         parser.error("--recipe goes with --design; a study has its own recipe")
-    from search.exporting import export
+    from search.exports.exporting import export
 
     return export(options)
 

@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Name the digits in image files; returns the exit status."""
     options = make_parser().parse_args(arguments)
-    from search.predicting import predict
+    from search.predictions.predicting import predict
 
     return predict(options)
 

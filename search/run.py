@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the search; returns the exit status."""
     options = make_parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, common.interrupt)
-    from search.conductor import conduct
+    from search.conductors.searching import conduct
 
     settings = common.settings_of(options, options.search_recipe, not options.no_pruning)
     return conduct(options, settings)

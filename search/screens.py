@@ -16,11 +16,11 @@ from rich.table import Table
 from mnist_arch.errors import UserError
 from search import options as common
 from search import tables
-from search.confirmation_screens import print_confirmation
-from search.confirmation_tables import luck
-from search.confirmation_words import confirmed_cell, luck_lines
-from search.progress import duration, percent
-from search.summary import STANDARD_ERROR
+from search.conductors.progress import duration, percent
+from search.conductors.summary import STANDARD_ERROR
+from search.confirmation.screens import print_confirmation
+from search.confirmation.tables import luck
+from search.confirmation.words import confirmed_cell, luck_lines
 
 
 def show_study(options: argparse.Namespace) -> int:

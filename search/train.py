@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train one design; returns the exit status."""
     options = make_parser().parse_args(arguments)
     design = common.read_design(options.design)
-    from search.single import train_single
+    from search.conductors.training import train_single
 
     return train_single(options, common.settings_of(options), design)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import optuna
 import pandas as pd
 
-from search import confirmation_tables, files, study, summary, tables
-from search.confirmation import read_runs
+from search import files, study, tables
+from search.conductors import summary
+from search.confirmation import tables as confirmation_tables
+from search.confirmation.runs import read_runs
 from search.settings import Settings
 
 

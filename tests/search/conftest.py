@@ -13,7 +13,7 @@ from mnist_arch.engine import Engine
 from search import study
 from search.objective import Objective
 from search.settings import Settings
-from tests.search.exports import export_small, quick
+from tests.search.small_export import export_small, quick
 
 
 @pytest.fixture(scope="session")

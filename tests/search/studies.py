@@ -14,7 +14,7 @@ from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
 from mnist_arch.training import EpochRecord
 from search import study
-from search.confirmation import FinalRun
+from search.confirmation.runs import FinalRun
 from search.record import TrialRecord, write_epoch, write_proposal, write_state
 from search.settings import Settings
 

@@ -17,10 +17,11 @@ from safetensors.torch import save_file
 from mnist_arch.build import build
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
-from search import check, contained, options
-from search.contained import Event
-from search.inspection import inspect
-from search.verdicts import statistics_of
+from search import check, options
+from search.checks import contained
+from search.checks.contained import Event
+from search.checks.inspection import inspect
+from search.checks.verdicts import statistics_of
 from tests.search.commands import QUICK, run
 
 NET = """

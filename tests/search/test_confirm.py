@@ -28,9 +28,11 @@ from mnist_arch.engine import choose_engine
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from mnist_arch.training import Diverged, evaluate
-from search import conductor, confirm, confirmer, files, final_runs, options, run, show, study
-from search.confirmation import Order, finalist_of
-from search.final import train_finally
+from search import confirm, files, options, run, show, study
+from search.conductors import confirming, searching
+from search.confirmation import worker
+from search.confirmation.final import train_finally
+from search.confirmation.runs import Order, finalist_of
 from search.seeds import confirmation_seed
 from search.settings import Settings
 from search.workers import Assignment, Event, Workers
@@ -88,10 +90,10 @@ def _quick(
     """Unless a test is slow, workers work in this process, on few digits that are read once."""
     if "slow" in request.keywords:
         return
-    monkeypatch.setattr(confirmer, "Workers", HereWorkers)
+    monkeypatch.setattr(confirming, "Workers", HereWorkers)
     monkeypatch.setattr(HereWorkers, "deaths", 0)
-    monkeypatch.setattr(final_runs, "protocol_digits", lambda *_: digits)
-    for module in (confirmer, conductor):
+    monkeypatch.setattr(worker, "protocol_digits", lambda *_: digits)
+    for module in (confirming, searching):
         monkeypatch.setattr(module, "load", lambda *_: None)
 
 
@@ -193,11 +195,11 @@ def test_ctrl_c_keeps_what_is_finished(
         trained.append(1)
         return train_finally(*arguments)
 
-    monkeypatch.setattr(final_runs, "train_finally", interrupted)
+    monkeypatch.setattr(worker, "train_finally", interrupted)
     assert confirmed(folder, "--top", "1", "--seeds", "2") == 130
     assert "Interrupted; finished runs are kept. Continue with the same" in capsys.readouterr().out
     assert runs(folder)["seed_index"].tolist() == [0, 0]  # both designs, the same seed
-    monkeypatch.setattr(final_runs, "train_finally", train_finally)
+    monkeypatch.setattr(worker, "train_finally", train_finally)
     assert confirmed(folder, "--top", "1", "--seeds", "2") == 0
     assert len(runs(folder)) == 4
 
@@ -235,7 +237,7 @@ def test_a_diverged_run_counts_as_not_passed_and_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diverged = Diverged("training loss became nan in epoch 1")
-    monkeypatch.setattr(final_runs, "train_finally", failing(diverged, 1))
+    monkeypatch.setattr(worker, "train_finally", failing(diverged, 1))
     assert confirmed(folder, "--trial", "3", "--seeds", "2") == 1
     output = capsys.readouterr().out
     reason = "diverged: training loss became nan in epoch 1"
@@ -246,7 +248,7 @@ def test_a_diverged_run_counts_as_not_passed_and_is_said(
     assert (row["seeds"], row["failed_seeds"], row["pass_share"]) == (2, 1, 0.5)
     assert not row["confirmed"]
     assert runs(folder)["reason"].dropna().tolist() == [reason, reason]
-    monkeypatch.setattr(final_runs, "train_finally", train_finally)
+    monkeypatch.setattr(worker, "train_finally", train_finally)
     confirmed(folder, "--trial", "3", "--seeds", "2")
     assert "0 runs to do" in capsys.readouterr().out
 
@@ -254,16 +256,16 @@ def test_a_diverged_run_counts_as_not_passed_and_is_said(
 def test_a_run_that_lacked_memory_is_done_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(final_runs, "train_finally", failing(MemoryError(), 0))
+    monkeypatch.setattr(worker, "train_finally", failing(MemoryError(), 0))
     assert confirmed(folder, "--trial", "3", "--seeds", "1") == 1
     assert set(runs(folder)["reason"]) == {"out of memory"}
-    monkeypatch.setattr(final_runs, "train_finally", train_finally)
+    monkeypatch.setattr(worker, "train_finally", train_finally)
     assert confirmed(folder, "--trial", "3", "--seeds", "1") == 0
     assert set(runs(folder)["state"]) == {"done"}
 
 
 def test_an_error_of_ours_is_not_hidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(final_runs, "train_finally", failing(RuntimeError("a bug"), 0))
+    monkeypatch.setattr(worker, "train_finally", failing(RuntimeError("a bug"), 0))
     with pytest.raises(RuntimeError, match="a bug"):
         confirmed(folder)
 
@@ -344,7 +346,7 @@ def test_a_searched_recipe_is_the_trials_own(
         recipes.append(arguments[2])
         return train_finally(*arguments)
 
-    monkeypatch.setattr(final_runs, "train_finally", noted)
+    monkeypatch.setattr(worker, "train_finally", noted)
     confirmed(tmp_path, "--top", "1", "--seeds", "1")
     assert recipes == [own, settings.recipe]
 
@@ -481,7 +483,7 @@ def test_a_killed_worker_tells_its_order(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     joined = Assignment(
         study.sqlite_url(tmp_path), "test", settings, "torch", "cpu", None, 1, "0",
-        partial(final_runs.final_trainer, folder=tmp_path / "weights"),
+        partial(worker.final_trainer, folder=tmp_path / "weights"),
     )  # fmt: skip
     with Workers([joined]) as workers:
         assert workers.hand_out([order, order]) == 1

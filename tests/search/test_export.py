@@ -17,11 +17,12 @@ from mnist_arch.errors import UserError
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.training import evaluate
-from search import export, onnx_file, weights
-from search.export_folder import FILES
-from search.onnx_file import onnx_logits
-from search.readings import logits
-from tests.search.exports import (
+from search import export, weights
+from search.exports import onnx_file
+from search.exports.folder import FILES
+from search.exports.onnx_file import onnx_logits
+from search.exports.readings import logits
+from tests.search.small_export import (
     SMALL,
     STUDY,
     TEST_DIGITS,

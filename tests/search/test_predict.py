@@ -14,11 +14,11 @@ from mnist_arch.data import load
 from mnist_arch.design import Design
 from mnist_arch.references import BASELINE
 from search import options, predict
-from search.handwriting import read_digit
-from search.predicting import load_export, read_digits, shown
-from search.readings import judge
+from search.exports.readings import judge
+from search.predictions.handwriting import read_digit
+from search.predictions.predicting import load_export, read_digits, shown
 from search.weights import write_weights
-from tests.search.exports import SMALL
+from tests.search.small_export import SMALL
 
 
 @pytest.fixture

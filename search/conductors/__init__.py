@@ -1,0 +1,1 @@
+"""Conductors: a command's whole run (searching, confirming, training), its progress and summary."""

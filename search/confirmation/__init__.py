@@ -1,0 +1,1 @@
+"""Confirmation: finalists -> runs on fresh seeds (worker, final) -> statistics, tables -> words."""

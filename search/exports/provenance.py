@@ -1,0 +1,107 @@
+"""Provenance: where an exported network comes from, for its docstring and its card."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+
+from mnist_arch.recipe import Recipe
+from search import facts
+from search.conductors.progress import percent
+from search.exports.candidates import Candidate
+
+ALL_IMAGES = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What was exported, how it was trained, and what it came to.
+
+    `images` were fitted for `epochs` with one `seed`. `others` are the test accuracies, shares
+    in [0, 1], of all runs of the design's confirmation, these weights' own among them; none
+    where the design was not confirmed.
+    """
+
+    candidate: Candidate
+    epochs: int
+    images: int
+    seed: int
+    test_accuracy: float
+    test_images: int
+    others: tuple[float, ...] = ()
+    versions: dict[str, str] = field(default_factory=facts.versions)
+    commit: str = field(default_factory=facts.commit)
+
+    @property
+    def try_out(self) -> str:
+        """What marks weights that were trained shorter or on less than a result is; or nothing."""
+        full = (self.epochs, self.images) == (_full_epochs(self.candidate), ALL_IMAGES)
+        return "" if full else "A try-out, not a result: trained shorter or on fewer images."
+
+    @property
+    def accuracy(self) -> str:
+        """The weights' own accuracy in one sentence."""
+        errors = round((1 - self.test_accuracy) * self.test_images)
+        return (
+            f"{percent(self.test_accuracy)} of MNIST's {self.test_images:,} test images "
+            f"({errors:,} misread), judged once after the last epoch"
+        )
+
+    @property
+    def selection(self) -> str:
+        """How these weights were chosen among the design's runs, in one sentence."""
+        if not self.others:
+            return f"one training with seed {self.seed}, not chosen among several"
+        if len(self.others) == 1:
+            return f"the design's one confirmation run, with seed {self.seed}"
+        return f"the first of {len(self.others)} confirmation runs, not the best; seed {self.seed}"
+
+    @property
+    def spread(self) -> str:
+        """What the design's confirmation came to, in one sentence."""
+        if len(self.others) < 2:
+            return "Other seeds may come out higher or lower."
+        return (
+            f"All {len(self.others)} runs of the confirmation: mean "
+            f"{percent(statistics.fmean(self.others))}, standard deviation "
+            f"{statistics.stdev(self.others) * 100:.2f} points, lowest {percent(min(self.others))}."
+        )
+
+    @property
+    def training(self) -> str:
+        """The recipe in one sentence."""
+        recipe = self.candidate.recipe
+        return (
+            f"{self.epochs} epochs on {self.images:,} training images in batches of "
+            f"{recipe.batch_size}; {_optimiser(recipe)}; {_augmentation(recipe)}"
+        )
+
+    @property
+    def software(self) -> str:
+        """The versions and the commit that made it."""
+        names = ("torch", "numpy", "python")
+        versions = ", ".join(f"{name} {self.versions[name]}" for name in names)
+        return f"mnist-arch at commit {self.commit}, {versions}"
+
+
+def _full_epochs(candidate: Candidate) -> int:
+    limit = candidate.rules.epoch_limit
+    return candidate.epochs if limit is None else limit - 1
+
+
+def _optimiser(recipe: Recipe) -> str:
+    momentum = f"{'Nesterov ' * recipe.nesterov}momentum {recipe.momentum:g}"
+    rate = f"learning rate {recipe.learning_rate:.4g}"
+    if recipe.schedule == "one-cycle":
+        rate = f"one-cycle learning rate with its peak at {recipe.learning_rate:.4g}"
+    return f"SGD with {momentum}, weight decay {recipe.weight_decay:.4g}, {rate}"
+
+
+def _augmentation(recipe: Recipe) -> str:
+    affine = recipe.augmentation
+    if affine.is_identity:
+        return "no augmentation"
+    return (
+        f"each image rotated by up to {affine.degrees:.3g} degrees, shifted by up to "
+        f"{affine.shift * 100:.3g} % and scaled by up to {affine.scale * 100:.3g} %"
+    )

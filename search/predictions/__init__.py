@@ -1,0 +1,1 @@
+"""Predictions: an image file -> an image such as MNIST's (handwriting) -> the digit in it."""

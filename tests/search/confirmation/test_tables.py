@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from search import tables
+from search.confirmation import statistics, words
+from search.confirmation import tables as confirmation_tables
+from search.confirmation.runs import FinalRun
+from search.confirmation.tables import Luck
+from search.record import TrialRecord
+from tests.search.studies import THREE, final_run, small, trial
+
+TARGET = 0.994
+RUNS = [
+    *(final_run(1, index, value) for index, value in enumerate([0.9941, 0.9939, 0.9943])),
+    *(final_run(3, index, value) for index, value in enumerate([0.9967, 0.9969, 0.9968])),
+    final_run(2, 0, 0.9960), final_run(2, 1, None, "diverged: loss is nan"),
+]  # fmt: skip
+
+
+def frames(runs: list[FinalRun], *more: TrialRecord) -> dict[str, pd.DataFrame]:
+    return confirmation_tables.with_confirmation(
+        tables.frames_of([*THREE, *more], TARGET, False), runs, TARGET
+    )
+
+
+def test_finalists_stand_by_their_mean_with_their_verdicts() -> None:
+    found = tables.rows_of(frames(RUNS)["finalists"])
+    assert [row["trial"] for row in found] == [3, 2, 1]
+    assert [row["baseline"] for row in found] == [False, False, True]
+    assert [words.verdict_of(row) for row in found] == ["proven", "1 failed", "confirmed"]
+    assert [row["failed_seeds"] for row in found] == [0, 1, 0]
+    best = found[0]
+    assert best["test_accuracy"] == pytest.approx(0.9968)
+    assert best["drop"] == pytest.approx(0.7 - 0.9968)
+    bound = statistics.lower_bound([0.9967, 0.9969, 0.9968], 10_000)
+    assert best["lower_bound"] == pytest.approx(bound, abs=1e-6)
+
+
+def test_runs_in_any_order_give_equal_tables() -> None:
+    mixed = list(RUNS)
+    random.Random(0).shuffle(mixed)
+    one, two = frames(RUNS), frames(mixed)
+    assert tables.to_csv(one["finalists"]) == tables.to_csv(two["finalists"])
+
+
+def test_the_leaderboard_carries_the_verdicts_of_its_rows() -> None:
+    board = frames(RUNS[:6])["leaderboard"]
+    assert list(board["trial"]) == [3, 2, 1]
+    assert board["seeds"].astype(object).where(board["seeds"].notna(), None).tolist() == [
+        3,
+        None,
+        3,
+    ]
+    assert board["pareto"].tolist() == [True, False, False]
+    names = (*tables.LEADERBOARD_COLUMNS, "pareto", *confirmation_tables.VERDICT_COLUMNS)
+    assert tuple(board.columns) == names
+
+
+def test_a_study_without_runs_has_empty_verdicts_and_no_further_files(tmp_path: Path) -> None:
+    found = frames([])
+    assert "finalists" not in found
+    assert "confirmations" not in found
+    assert found["leaderboard"]["seeds"].isna().all()
+    tables.write_tables(tmp_path, found)
+    assert tables.read_table(tmp_path / "leaderboard.csv")["proven"].isna().all()
+
+
+def test_an_empty_study_has_tables_too() -> None:
+    empty = tables.frames_of([], TARGET, False)
+    assert confirmation_tables.with_confirmation(empty, [], TARGET)["leaderboard"].empty
+
+
+def test_runs_are_read_back_from_their_file(tmp_path: Path) -> None:
+    tables.write_tables(tmp_path, frames(RUNS))
+    again = tables.read_table(tmp_path / "confirmations.csv")
+    assert tuple(again.columns) == confirmation_tables.RUN_COLUMNS
+    assert again["test_accuracy"].isna().sum() == 1
+    assert again["reason"].dropna().tolist() == ["diverged: loss is nan"]
+    read = tables.read_table(tmp_path / "finalists.csv")
+    assert tuple(read.columns) == confirmation_tables.FINALIST_COLUMNS
+    assert [words.verdict_of(row) for row in tables.rows_of(read)] == [
+        "proven", "1 failed", "confirmed",
+    ]  # fmt: skip
+
+
+def test_luck_compares_what_is_expected_with_what_was_measured() -> None:
+    found = frames(RUNS)
+    luck = confirmation_tables.luck(found["trials"], found["finalists"])
+    assert luck.designs == 3
+    assert luck.optimism == statistics.expected_optimism([0.5, 0.6, 0.7], 10_000)
+    assert luck.best_drop == pytest.approx(0.7 - 0.9968)
+    assert luck.finalists == 2
+    assert luck.mean_drop == pytest.approx((0.7 - 0.9968 + 0.6 - 0.9960) / 2)
+
+
+def test_a_pruned_trials_accuracy_is_no_validation_to_drop_from() -> None:
+    found = frames([final_run(4, 0, 0.9)], trial(4, small(2), 0.3, "pruned"))["finalists"]
+    assert found["validation_accuracy"].isna().all()
+    assert found["drop"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("luck", "lines"),
+    [
+        (Luck(0, None, None, 0, None), []),
+        (
+            Luck(7, 0.00104, None, 0, None),
+            [
+                "Luck: the best of 7 designs trained to their last epoch is expected to flatter by "
+                "about 0.10 points (optimizer's curse, Smith and Winkler 2006)."
+            ],
+        ),
+    ],
+)
+def test_luck_in_words(luck: Luck, lines: list[str]) -> None:
+    assert words.luck_lines(luck) == lines
+
+
+def test_measured_drops_in_words() -> None:
+    both = words.luck_lines(Luck(7, 0.001, 0.0005, 3, -0.0002))[1]
+    assert "the best one by 0.05 points, the 3 designs of the search by -0.02 points" in both
+    only = words.luck_lines(Luck(7, 0.001, None, 1, 0.0004))[1]
+    assert "the one design of the search by 0.04 points on average" in only
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        ([], [], "Trials 3 and 1 have no seed in common: nothing to compare."),
+        ([0.99], [0.98], "over 1 common seeds: +1.000 points of test accuracy; one seed has no"),
+        ([0.99, 0.98], [0.98, 0.97], "+1.000 points of test accuracy; the differences are all eq"),
+        ([0.99, 0.98, 0.99], [0.98, 0.99, 0.98], "p = 0.67 (paired t test): these seeds cannot te"),
+        ([0.9967, 0.9969, 0.9968], [0.9941, 0.9942, 0.9943], "these seeds tell them apart, on the"),
+    ],
+)
+def test_comparisons_in_words(first: list[float], second: list[float], text: str) -> None:
+    assert text in words.comparison_text(3, 1, statistics.compare(first, second))
+
+
+def test_the_table_of_finalists_fits_a_narrow_terminal() -> None:
+    console = Console(width=80, record=True)
+    many = [final_run(1, index, 0.99 + index % 2 / 300) for index in range(100)]
+    rows = tables.rows_of(frames([*many, *RUNS[3:]])["finalists"])
+    console.print(words.finalists_table(rows))
+    text = console.export_text()
+    assert "…" not in text
+    assert "1 (baseline)" in text
+    assert "not confirmed" in text
+    assert " 0/100 " in text
+    assert "99.680 ± 0.010  99.67     3/3" in text
