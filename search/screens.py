@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mnist_arch.errors import UserError
 from search import options as common
 from search import tables
-from search.conductors.progress import duration, percent
-from search.conductors.summary import STANDARD_ERROR
 from search.confirmation.screens import print_confirmation
 from search.confirmation.tables import luck
 from search.confirmation.words import confirmed_cell, luck_lines
+from search.formats import STANDARD_ERROR, duration, percent
+from search.reading import read_study
 
 
 def show_study(options: argparse.Namespace) -> int:
@@ -41,31 +39,11 @@ def show_study(options: argparse.Namespace) -> int:
     _print_refusals(console, frames["rejections"])
     _print_confirmation(console, folder, frames["trials"], document)
     console.print(
-        f"One seed each, after the last epoch; near 99.4 % the standard error is "
-        f"{STANDARD_ERROR * 100:.2f} points: a list of candidates.\n"
+        f"One seed each, after the last epoch; {STANDARD_ERROR}: a list of candidates.\n"
         f"Every trial: {folder / 'trials.csv'}; columns: results/README.md",
         soft_wrap=True,
     )
     return common.EXIT_DONE
-
-
-def read_study(folder: Path) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-    """Read a study's `study.json` and CSV files; raises `UserError` where one is missing or bad."""
-    names = ("trials", "leaderboard", "rejections")
-    try:
-        document = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        assert {"study", "settings", "states", "seconds"} <= document.keys()
-        return document, {name: tables.read_table(folder / f"{name}.csv") for name in names}
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder} holds no study: {Path(error.filename).name} is missing; give the folder of "
-            "a study (results/mnist), or make one: python -m search.run --trials 50"
-        ) from None
-    except (OSError, ValueError, AssertionError, AttributeError, KeyError) as error:
-        raise UserError(
-            f"the study in {folder} cannot be read ({error or 'study.json is not a study'}); "
-            "running the study again makes its files anew from study.db"
-        ) from None
 
 
 def _print_head(console: Console, folder: Path, document: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.describe import describe_widths, design_cells
+from search.formats import duration, percent
 from search.record import TRAINED, TrialRecord
 
 STATE_STYLES = {"passed": "green", "missed": "yellow", "pruned": "dim", "failed": "red"}
@@ -149,23 +150,3 @@ class RunProgress:
         self._done += 1
         self._bar.advance(self._task)
         self.note(f"\\[{self._done:>{len(str(self._goal))}}/{self._goal}] {text}")
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1] as a percentage with two digits, for the screen."""
-    return f"{share * 100:.2f} %"
-
-
-def points(share: float) -> str:
-    """A difference of shares in percentage points, for the screen."""
-    return f"{share * 100:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `42 s`, `7:05` (minutes) or `2:07:05` (hours)."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

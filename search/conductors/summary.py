@@ -1,4 +1,4 @@
-"""Summary: what a search says of itself in words and in `study.json`."""
+"""Summary: what a search says of itself in words, and what is written down of a command's run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,14 @@ from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
 from mnist_arch.references import BASELINE
 from search import facts
-from search.conductors.progress import duration, percent, points
 from search.confirmation.statistics import expected_optimism
 from search.describe import design_cells
+from search.formats import STANDARD_ERROR, duration, percent, points
 from search.record import TRAINED, TrialRecord
 from search.settings import Settings
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.trial import FrozenTrial
-
-STANDARD_ERROR = 0.0008
-"""Of an accuracy near 0.994 on 10,000 images: sqrt(0.994 * 0.006 / 10,000) = 0.00077."""
 
 
 def run_facts(options: argparse.Namespace, engine: Engine, verb: str) -> dict[str, Any]:
@@ -44,27 +40,6 @@ def run_facts(options: argparse.Namespace, engine: Engine, verb: str) -> dict[st
         "hardware": facts.hardware(engine.device),
         "versions": facts.versions(),
         "commit": facts.commit(),
-    }
-
-
-def study_document(study: optuna.Study) -> dict[str, Any]:
-    """The content of `study.json`: settings, counts, and every run of the study."""
-    from search.study import count_states
-
-    attributes = study.user_attrs
-    runs, confirmations = (
-        [attributes[key] for key in sorted(attributes) if key.startswith(prefix)]
-        for prefix in ("run_", "confirm_")
-    )
-    counts = count_states(study)
-    return {
-        "study": study.study_name,
-        "settings": attributes["settings"],
-        "trained": sum(counts[state] for state in TRAINED),
-        "states": counts,
-        "seconds": round(sum(run["seconds"] for run in runs), 1),
-        "runs": runs,
-        "confirmations": confirmations,
     }
 
 
@@ -130,9 +105,8 @@ def _best_lines(records: Sequence[TrialRecord], settings: Settings) -> list[str]
         [record.epochs[-1].validation_accuracy for record in done], VALIDATION_IMAGES
     )
     lines.append(
-        f"One seed each, judged after the last epoch; near 99.4 % the standard error is "
-        f"{STANDARD_ERROR * 100:.2f} points, and the best of {len(done)} is expected to flatter "
-        f"by about {points(flattery or 0)}."
+        f"One seed each, judged after the last epoch; {STANDARD_ERROR}, and the best of "
+        f"{len(done)} is expected to flatter by about {points(flattery or 0)}."
     )
     if settings.selected_on_test:
         lines.append("Validated on the test images: these figures are selected on the test set.")

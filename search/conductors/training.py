@@ -19,7 +19,7 @@ from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.training import Diverged, EpochRecord, is_out_of_memory, seed_everything, train
 from search import files, tables
 from search.conductors import summary
-from search.conductors.progress import duration, percent
+from search.formats import STANDARD_ERROR, duration, percent
 from search.options import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO
 from search.settings import Settings
 
@@ -121,7 +121,7 @@ def _closing(records: list[EpochRecord], settings: Settings, folder: Path) -> st
     lines = [
         f"{percent(last.validation_accuracy)} after the last epoch: "
         f"{'passes' if passed else 'misses'} {percent(settings.rules.target)} "
-        f"(one seed; near 99.4 % the standard error is {summary.STANDARD_ERROR * 100:.2f} points).",
+        f"(one seed; {STANDARD_ERROR}).",
     ]
     if settings.selected_on_test:
         lines.append("Validated on the test images, as the class does: no unseen data judged this.")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mnist_arch.errors import UserError
 from search import tables
-from search.conductors.progress import percent
 from search.confirmation.runs import CONFIRMABLE, Finalist, baseline_of, finalist_of
+from search.formats import percent
 from search.record import TrialRecord
 from search.settings import Settings
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from search.conductors.progress import duration, percent, points
 from search.confirmation.statistics import Comparison
 from search.describe import describe_widths
+from search.formats import duration, percent, points
 
 if TYPE_CHECKING:
     from mnist_arch.design import Design

@@ -14,9 +14,9 @@ from mnist_arch.errors import UserError
 from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rules
 from search import tables
-from search.conductors.progress import percent
 from search.exports.cells import design_of
-from search.screens import read_study
+from search.formats import percent
+from search.reading import read_study
 
 
 @dataclass(frozen=True, slots=True)

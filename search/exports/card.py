@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 
 from mnist_arch.plan import plan
-from search.conductors.progress import percent
 from search.describe import describe_dropout, describe_head, describe_widths
 from search.exports.provenance import Provenance
 from search.exports.readings import Readings, worst_confusions
+from search.formats import percent
 
 
 def docstring(provenance: Provenance) -> str:

@@ -21,7 +21,6 @@ from mnist_arch.recipe import RECIPES
 from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rules
 from mnist_arch.training import Diverged, FittedEpoch, is_out_of_memory
-from search.conductors.progress import percent
 from search.confirmation.final import train_finally
 from search.exports import folder as export_folder
 from search.exports import onnx_file
@@ -31,6 +30,7 @@ from search.exports.errors_grid import errors_grid
 from search.exports.network_file import network_source
 from search.exports.provenance import Provenance
 from search.exports.readings import Readings, confusion_csv, judge
+from search.formats import percent
 from search.options import EXIT_DONE, read_design
 from search.weights import kept_runs, read_weights, write_weights
 

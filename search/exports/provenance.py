@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from mnist_arch.recipe import Recipe
 from search import facts
-from search.conductors.progress import percent
 from search.exports.candidates import Candidate
+from search.formats import percent
 
 ALL_IMAGES = 60_000
 

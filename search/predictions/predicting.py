@@ -14,8 +14,8 @@ from torch import nn
 
 from mnist_arch.data import Digits
 from mnist_arch.errors import UserError
-from search.conductors.progress import percent
 from search.exports.readings import logits
+from search.formats import percent
 from search.options import EXIT_DONE, read_design
 from search.predictions.handwriting import read_digit
 from search.weights import read_weights

@@ -1,0 +1,26 @@
+"""Formats: shares, differences and durations in words, for the screen and for messages."""
+
+from __future__ import annotations
+
+STANDARD_ERROR = "near 99.4 % the standard error is 0.08 points"
+"""Of an accuracy on 10,000 images: sqrt(0.994 * 0.006 / 10,000) = 0.00077."""
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as a percentage with two digits, for the screen."""
+    return f"{share * 100:.2f} %"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, for the screen."""
+    return f"{share * 100:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `42 s`, `7:05` (minutes) or `2:07:05` (hours)."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
