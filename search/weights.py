@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -22,12 +20,22 @@ UNLIMITED = Rules(parameter_limit=None, epoch_limit=None)
 _BYTES_PER_PARAMETER = 4
 
 
-def write_weights(path: Path, network: nn.Module, metadata: dict[str, str]) -> None:
-    """Write a network's state; `metadata` holds the design's `fingerprint` and what else is known.
+def content(network: nn.Module, metadata: dict[str, str]) -> bytes:
+    """The content of a file of weights; `metadata` is what `metadata_of` gives."""
+    return save(dict(network.state_dict()), metadata)
 
-    Raises `OSError` where it cannot.
-    """
-    path.write_bytes(save(dict(network.state_dict()), metadata))
+
+def metadata_of(
+    design: Design, seed: int, epochs: int, images: int, test_accuracy: float
+) -> dict[str, str]:
+    """What a file of weights says of itself: its design, and how that was trained and judged."""
+    return {
+        "fingerprint": design.fingerprint,
+        "seed": str(seed),
+        "epochs": str(epochs),
+        "images": str(images),
+        "test_accuracy": str(test_accuracy),
+    }
 
 
 def read_weights(path: Path, design: Design) -> tuple[nn.Sequential, dict[str, str]]:
@@ -56,6 +64,11 @@ def read_weights(path: Path, design: Design) -> tuple[nn.Sequential, dict[str, s
     return network.eval(), metadata
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file of weights says of itself; raises `UserError` for a damaged one."""
+    return _read(path)[0]
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
@@ -68,40 +81,3 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 _REMEDY = "export the network again: python -m search.export --help"
-
-
-@dataclass(frozen=True, slots=True)
-class KeptRun:
-    """A final run whose weights a confirmation kept; `test_accuracy` is a share in [0, 1]."""
-
-    path: Path
-    seed: int
-    epochs: int
-    images: int
-    test_accuracy: float
-
-
-def kept_runs(folder: Path, design: Design) -> list[KeptRun]:
-    """The runs of a design whose weights a confirmation kept, in order of their seed indices.
-
-    The files are `<fingerprint>-<seed index>.safetensors`; those of a searched recipe have
-    another name and are not taken, for the name does not tell which recipe. Raises `UserError`
-    for a damaged one.
-    """
-    indices = {}
-    for path in folder.glob(f"{design.fingerprint}-*.safetensors"):
-        if match := re.fullmatch(r"[0-9a-f]+-(\d+)", path.stem):
-            indices[int(match[1])] = path
-    return [_kept_run(path) for _, path in sorted(indices.items())]
-
-
-def _kept_run(path: Path) -> KeptRun:
-    metadata = _read(path)[0]
-    try:
-        seed, epochs, images = (int(metadata[name]) for name in ("seed", "epochs", "images"))
-        return KeptRun(path, seed, epochs, images, float(metadata["test_accuracy"]))
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"weights {path} do not say how they were trained ({error}); remove the file, or give "
-            "--seed N to train anew"
-        ) from None

@@ -21,10 +21,10 @@ from search.conductors import summary
 from search.conductors.progress import RunProgress
 from search.conductors.trouble import raise_told, require_survivors, storage_trouble_told
 from search.confirmation import finalists, runs
-from search.confirmation.runs import FinalRun, Order
+from search.confirmation.runs import WEIGHTS, FinalRun, Order
 from search.confirmation.screens import print_end, print_opening
 from search.confirmation.words import run_line
-from search.confirmation.worker import WEIGHTS, final_trainer
+from search.confirmation.worker import final_trainer
 from search.options import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO
 from search.settings import Settings
 from search.views import frames_of, write_views

@@ -25,6 +25,9 @@ CONFIRMABLE = (*TO_THE_END, "pruned")
 DIVERGED = "diverged"
 """Start of the reason of a run that would fail again under the same seed."""
 
+WEIGHTS = "weights"
+"""Folder in a study's folder, of the weights that final runs left."""
+
 _PREFIX = "confirmation_"
 
 

@@ -9,22 +9,18 @@ from pathlib import Path
 
 import optuna
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from mnist_arch.data import Digits, protocol_digits
 from mnist_arch.engine import Engine, choose_engine
 from mnist_arch.training import Diverged, is_out_of_memory
-from search import facts, files
+from search import facts, files, weights
 from search.confirmation.final import Judgement, train_finally
 from search.confirmation.runs import DIVERGED, FinalRun, Order, store
 from search.seeds import confirmation_seed
 from search.settings import Settings
 from search.study import open_storage
 from search.workers import Answer, Assignment
-
-WEIGHTS = "weights"
-"""Folder in a study's folder."""
 
 
 def final_trainer(assignment: Assignment, folder: Path) -> Callable[[Order], Answer]:
@@ -106,12 +102,8 @@ class FinalTraining:
     def _write_weights(
         self, order: Order, seed: int, network: nn.Module, judged: Judgement
     ) -> None:
-        metadata = {
-            "fingerprint": order.finalist.design.fingerprint,
-            "seed": str(seed),
-            "epochs": str(self.settings.epochs),
-            "images": str(len(self.fit)),
-            "test_accuracy": str(judged.test_accuracy),
-        }
+        metadata = weights.metadata_of(
+            order.finalist.design, seed, self.settings.epochs, len(self.fit), judged.test_accuracy
+        )
         path = self.folder / order.finalist.weights(order.index)
-        files.write_bytes(path, save(dict(network.state_dict()), metadata))
+        files.write_bytes(path, weights.content(network, metadata))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from mnist_arch.data import SPLIT_SEED, Digits, load, stratified
+from mnist_arch.data import Digits, load, protocol_digits
 from mnist_arch.engine import Engine, choose_engine
 from mnist_arch.errors import UserError
 from mnist_arch.plan import CLASSES
@@ -21,7 +21,10 @@ from mnist_arch.recipe import RECIPES
 from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rules
 from mnist_arch.training import Diverged, FittedEpoch, is_out_of_memory
+from search import weights
 from search.confirmation.final import train_finally
+from search.confirmation.kept import kept_runs
+from search.confirmation.runs import WEIGHTS
 from search.exports import folder as export_folder
 from search.exports import onnx_file
 from search.exports.candidates import Candidate, numbered, ranked
@@ -32,7 +35,6 @@ from search.exports.provenance import Provenance
 from search.exports.readings import Readings, confusion_csv, judge
 from search.formats import percent
 from search.options import EXIT_DONE, read_design
-from search.weights import kept_runs, read_weights, write_weights
 
 TEST_FILES = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "NOTICE.md")
 
@@ -101,10 +103,10 @@ def trained_network(
     """
     asked = (options.seed, options.epochs, options.train_images) != (None, None, None)
     if candidate.study is not None and not asked:
-        runs = kept_runs(candidate.study / "weights", candidate.design)
+        runs = kept_runs(candidate.study / WEIGHTS, candidate.design)
         if runs:
             first, others = runs[0], tuple(run.test_accuracy for run in runs)
-            network, _ = read_weights(first.path, candidate.design)
+            network, _ = weights.read_weights(first.path, candidate.design)
             console.print(f"Weights: {first.path}, first of {len(runs)} runs.", soft_wrap=True)
             return Trained(network, first.seed, first.epochs, first.images, others)
     return _train(candidate, options, engine, test, console)
@@ -118,9 +120,7 @@ def _train(
     console: Console,
 ) -> Trained:
     """Train the design once, a line an epoch."""
-    fit = load("train", options.data)
-    if options.train_images:
-        fit = fit.take(stratified(fit, options.train_images, SPLIT_SEED)[0])
+    fit, _ = protocol_digits("assignment", options.train_images, options.data)
     epochs, seed = options.epochs or candidate.epochs, options.seed or 0
     console.print(
         f"Training it on {len(fit):,} images, seed {seed}, to be judged once on the test images; "
@@ -153,12 +153,10 @@ def write_files(
 ) -> str:
     """Write all files of an export into a folder; returns the sentence about its ONNX model."""
     design = provenance.candidate.design
-    metadata = {
-        "fingerprint": design.fingerprint, "seed": str(provenance.seed),
-        "epochs": str(provenance.epochs), "images": str(provenance.images),
-        "test_accuracy": str(provenance.test_accuracy),
-    }  # fmt: skip
-    write_weights(folder / "weights.safetensors", network, metadata)
+    metadata = weights.metadata_of(
+        design, provenance.seed, provenance.epochs, provenance.images, provenance.test_accuracy
+    )
+    (folder / "weights.safetensors").write_bytes(weights.content(network, metadata))
     onnx = _write_onnx(folder / "network.onnx", network, readings, test)
     texts = {
         "design.json": design.to_json(),

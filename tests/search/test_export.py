@@ -151,7 +151,7 @@ def test_the_first_confirmation_run_is_taken_never_the_best(
             "images": "60000", "test_accuracy": str(accuracy),
         }  # fmt: skip
         name = f"{BASELINE.fingerprint}-{index}.safetensors"
-        weights.write_weights(study / "weights" / name, network, metadata)
+        (study / "weights" / name).write_bytes(weights.content(network, metadata))
     searched = study / "weights" / f"{BASELINE.fingerprint}-r0123456789ab-0.safetensors"
     searched.write_bytes(b"of another recipe: never read")
     assert export.main([str(study), "--rank", "2"]) == 0
@@ -207,7 +207,7 @@ def test_kept_weights_that_are_damaged_or_say_nothing(
     path = study / "weights" / f"{BASELINE.fingerprint}-0.safetensors"
     path.write_bytes(b"cut")
     assert f"weights {path} cannot be read" in told(capsys, study, "--rank", "2")
-    weights.write_weights(path, build(BASELINE), {"fingerprint": BASELINE.fingerprint})
+    path.write_bytes(weights.content(build(BASELINE), {"fingerprint": BASELINE.fingerprint}))
     assert "do not say how they were trained ('seed')" in told(capsys, study, "--rank", "2")
 
 

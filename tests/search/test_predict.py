@@ -17,7 +17,7 @@ from search import options, predict
 from search.exports.readings import judge
 from search.predictions.handwriting import read_digit
 from search.predictions.predicting import load_export, read_digits, shown
-from search.weights import write_weights
+from search.weights import content
 from tests.search.small_export import SMALL
 
 
@@ -128,12 +128,12 @@ def test_weights_of_another_shape(
     damaged: Path, digit: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, metadata = damaged / "weights.safetensors", {"fingerprint": SMALL.fingerprint}
-    write_weights(path, build(BASELINE), metadata)
+    path.write_bytes(content(build(BASELINE), metadata))
     assert "does not fit its design (" in told(capsys, damaged, digit)
     network = build(SMALL)
     with torch.no_grad():
         next(network.parameters())[0, 0, 0, 0] = float("nan")
-    write_weights(path, network, metadata)
+    path.write_bytes(content(network, metadata))
     assert "weights that are not finite numbers" in told(capsys, damaged, digit)
 
 
@@ -147,7 +147,9 @@ def test_a_huge_design_is_refused_before_memory_is_spent(
     )
     (damaged / "design.json").write_text(text)
     fingerprint = Design.from_json(text).fingerprint
-    write_weights(damaged / "weights.safetensors", build(SMALL), {"fingerprint": fingerprint})
+    (damaged / "weights.safetensors").write_bytes(
+        content(build(SMALL), {"fingerprint": fingerprint})
+    )
     assert "weights.safetensors is too short for its design" in told(capsys, damaged, digit)
 
 

@@ -70,7 +70,7 @@ def test_network_py_tells_what_is_wrong(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"weights .* cannot be read: "):
         network_template.load(path)
-    weights.write_weights(path, build(BASELINE), {"fingerprint": "abc"})
+    path.write_bytes(weights.content(build(BASELINE), {"fingerprint": "abc"}))
     with pytest.raises(ValueError, match="belongs to design abc, not to this one, 59aea58c103e"):
         network_template.load(path)
     for kind in ("images-idx3", "labels-idx1"):
