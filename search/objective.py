@@ -15,8 +15,9 @@ from mnist_arch.engine import Engine, engine_of, gather_for, prepare
 from mnist_arch.recipe import Recipe
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejected, Rejection
-from mnist_arch.training import Diverged, is_out_of_memory, seed_everything, train
+from mnist_arch.training import seed_everything, train
 from search import record
+from search.failures import TrainingFailed, failures_named
 from search.seeds import trial_seed
 from search.settings import Settings
 from search.study import host_name
@@ -86,15 +87,11 @@ class Objective:
         trial.set_user_attr("seed", seed)
         trial.set_user_attr("device", self.engine.device)
         try:
-            return self._epochs(trial, design, recipe, seed)
-        except Diverged as error:
-            reason = f"diverged: {error}"
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'host memory'}"
-        record.write_state(trial, "failed", reason)
-        raise optuna.TrialPruned(reason)
+            with failures_named():
+                return self._epochs(trial, design, recipe, seed)
+        except TrainingFailed as failed:
+            record.write_state(trial, "failed", str(failed))
+            raise optuna.TrialPruned(str(failed)) from None
 
     def _epochs(self, trial: optuna.Trial, design: Design, recipe: Recipe, seed: int) -> float:
         seed_everything(seed)

@@ -14,11 +14,11 @@ from mnist_arch.build import build
 from mnist_arch.data import protocol_digits
 from mnist_arch.design import Design
 from mnist_arch.engine import choose_engine, engine_of, gather_for, prepare
-from mnist_arch.errors import UserError
 from mnist_arch.references import REFERENCE_DESIGNS
-from mnist_arch.training import Diverged, EpochRecord, is_out_of_memory, seed_everything, train
+from mnist_arch.training import Diverged, EpochRecord, seed_everything, train
 from search import files, tables
 from search.conductors import summary
+from search.failures import shortage_told
 from search.formats import STANDARD_ERROR, duration, percent
 from search.options import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO
 from search.settings import Settings
@@ -75,20 +75,17 @@ def _follow(
 ) -> int:
     """Keep and show each epoch as it ends; returns the exit status."""
     try:
-        for epoch in epochs:
-            records.append(epoch)
-            files.write_text(folder / "epochs.csv", tables.to_csv(tables.log_frame(records)))
-            console.print(_line(epoch, settings.epochs), soft_wrap=True)
+        with shortage_told():
+            for epoch in epochs:
+                records.append(epoch)
+                files.write_text(folder / "epochs.csv", tables.to_csv(tables.log_frame(records)))
+                console.print(_line(epoch, settings.epochs), soft_wrap=True)
     except KeyboardInterrupt:
         console.print(f"Interrupted; the epochs so far are in {folder / 'epochs.csv'}")
         return EXIT_INTERRUPTED
     except Diverged as error:
         console.print(f"The training diverged: {error}. The epochs before are in {folder}.")
         return EXIT_NO
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError("out of memory; use --device cpu or a smaller design") from None
     return EXIT_DONE
 
 

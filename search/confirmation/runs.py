@@ -11,6 +11,7 @@ from mnist_arch.design import Design
 from mnist_arch.recipe import Recipe
 from mnist_arch.references import BASELINE
 from search import record
+from search.failures import DIVERGED
 from search.record import Attributes, TrialRecord
 from search.settings import Settings
 
@@ -21,9 +22,6 @@ TO_THE_END = ("passed", "missed")
 
 CONFIRMABLE = (*TO_THE_END, "pruned")
 """States of trials whose design can be confirmed."""
-
-DIVERGED = "diverged"
-"""Start of the reason of a run that would fail again under the same seed."""
 
 WEIGHTS = "weights"
 """Folder in a study's folder, of the weights that final runs left."""

@@ -13,10 +13,10 @@ from torch import nn
 
 from mnist_arch.data import Digits, protocol_digits
 from mnist_arch.engine import Engine, choose_engine
-from mnist_arch.training import Diverged, is_out_of_memory
 from search import facts, files, weights
 from search.confirmation.final import Judgement, train_finally
-from search.confirmation.runs import DIVERGED, FinalRun, Order, store
+from search.confirmation.runs import FinalRun, Order, store
+from search.failures import DIVERGED, TrainingFailed, failures_named
 from search.seeds import confirmation_seed
 from search.settings import Settings
 from search.study import open_storage
@@ -62,16 +62,13 @@ class FinalTraining:
     def _run(self, order: Order) -> FinalRun:
         seed = confirmation_seed(self.settings.seed, order.index)
         try:
-            network, judged = train_finally(
-                order.finalist.design, self.settings.rules, order.finalist.recipe,
-                self.settings.epochs, seed, self.engine, self.fit, self.test,
-            )  # fmt: skip
-        except Diverged as error:
-            return self._kept(order, seed, None, f"{DIVERGED}: {error}")
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return self._kept(order, seed, None, "out of memory")
+            with failures_named():
+                network, judged = train_finally(
+                    order.finalist.design, self.settings.rules, order.finalist.recipe,
+                    self.settings.epochs, seed, self.engine, self.fit, self.test,
+                )  # fmt: skip
+        except TrainingFailed as failed:
+            return self._kept(order, seed, None, str(failed))
         if not math.isfinite(judged.test_loss):
             return self._kept(order, seed, None, f"{DIVERGED}: test loss is {judged.test_loss}")
         self._write_weights(order, seed, network, judged)

@@ -20,7 +20,7 @@ from mnist_arch.plan import CLASSES
 from mnist_arch.recipe import RECIPES
 from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rules
-from mnist_arch.training import Diverged, FittedEpoch, is_out_of_memory
+from mnist_arch.training import Diverged, FittedEpoch
 from search import weights
 from search.confirmation.final import train_finally
 from search.confirmation.kept import kept_runs
@@ -33,6 +33,7 @@ from search.exports.errors_grid import errors_grid
 from search.exports.network_file import network_source
 from search.exports.provenance import Provenance
 from search.exports.readings import Readings, confusion_csv, judge
+from search.failures import shortage_told
 from search.formats import percent
 from search.options import EXIT_DONE, read_design
 
@@ -135,16 +136,13 @@ def _train(
         )
 
     try:
-        network, _ = train_finally(
-            candidate.design, candidate.rules, candidate.recipe, epochs, seed, engine,
-            fit.to(engine.device), test.to(engine.device), tell,
-        )  # fmt: skip
+        with shortage_told():
+            network, _ = train_finally(
+                candidate.design, candidate.rules, candidate.recipe, epochs, seed, engine,
+                fit.to(engine.device), test.to(engine.device), tell,
+            )  # fmt: skip
     except Diverged as error:
         raise UserError(f"the training diverged: {error}; give another --seed") from None
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError("out of memory; use --device cpu or a smaller design") from None
     return Trained(network, seed, epochs, len(fit))
 
 

@@ -258,7 +258,7 @@ def test_a_run_that_lacked_memory_is_done_again(
 ) -> None:
     monkeypatch.setattr(worker, "train_finally", failing(MemoryError(), 0))
     assert confirmed(folder, "--trial", "3", "--seeds", "1") == 1
-    assert set(runs(folder)["reason"]) == {"out of memory"}
+    assert set(runs(folder)["reason"]) == {"out of memory: host memory"}
     monkeypatch.setattr(worker, "train_finally", train_finally)
     assert confirmed(folder, "--trial", "3", "--seeds", "1") == 0
     assert set(runs(folder)["state"]) == {"done"}

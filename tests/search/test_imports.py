@@ -15,8 +15,8 @@ PACKAGE = Path(search.__file__).parent
 COMMANDS = ("run", "train", "show", "confirm", "check", "export", "predict", "doctor")
 
 ORDER = (
-    "facts", "files", "formats", "seeds", "describe", "record", "space", "settings", "options",
-    "sampler", "study", "objective", "workers", "tables", "reading", "layers", "weights",
+    "facts", "failures", "files", "formats", "seeds", "describe", "record", "space", "settings",
+    "options", "sampler", "study", "objective", "workers", "tables", "reading", "layers", "weights",
     "confirmation", "views", "screens", "checkup", "conductors", "checks", "exports", "predictions",
 )  # fmt: skip
 """Files and packages of the search; each imports only from those before it."""
