@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mnist_arch.design import Design
+from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejection
 from mnist_arch.training import EpochRecord
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-TRAINED = ("passed", "missed", "pruned", "failed")
+TO_THE_END = ("passed", "missed")
+"""States of trials that trained a design to its last epoch."""
+
+TRAINED = (*TO_THE_END, "pruned", "failed")
 """States of trials that trained a design; these count towards `--trials`."""
 
 STATES = (*TRAINED, "rejected", "repeat", "interrupted")
@@ -112,3 +117,8 @@ def read(trial: FrozenTrial) -> TrialRecord:
         worker=attributes.get("worker", ""),
         recipe=attributes.get("recipe"),
     )
+
+
+def baseline_of(trials: Iterable[TrialRecord]) -> TrialRecord | None:
+    """The first trial that trained the assignment's own design to its last epoch, if any."""
+    return next((t for t in trials if t.design == BASELINE and t.state in TO_THE_END), None)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
-from mnist_arch.references import BASELINE
 from search import facts
 from search.confirmation.statistics import expected_optimism
 from search.describe import design_cells
 from search.formats import STANDARD_ERROR, duration, percent, points
-from search.record import TRAINED, TrialRecord
+from search.record import TO_THE_END, TRAINED, TrialRecord, baseline_of
 from search.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def opening(options: argparse.Namespace, settings: Settings, engine: Engine, bef
 
 def best_so_far(trained: Sequence[FrozenTrial]) -> str:
     """The best validation accuracy after a last epoch, in a few words."""
-    done = [t for t in trained if t.user_attrs["state"] in ("passed", "missed")]
+    done = [t for t in trained if t.user_attrs["state"] in TO_THE_END]
     values = [(t.value, -t.number) for t in done if t.value is not None]
     if not values:
         return ""
@@ -91,12 +90,12 @@ def closing(
 
 
 def _best_lines(records: Sequence[TrialRecord], settings: Settings) -> list[str]:
-    done = [record for record in records if record.state in ("passed", "missed")]
+    done = [record for record in records if record.state in TO_THE_END]
     if not done:
         return ["No design was trained to its last epoch yet."]
     best = max(done, key=lambda record: (record.epochs[-1].validation_accuracy, -record.number))
     lines = [f"Best:  {_one_line(best)}"]
-    baseline = next((record for record in done if record.design == BASELINE), None)
+    baseline = baseline_of(records)
     if baseline is not None and baseline is not best:
         lines.append(f"Seed:  {_one_line(baseline)}; the assignment's own design")
     if best.state == "missed":

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mnist_arch.errors import UserError
 from search import tables
-from search.confirmation.runs import CONFIRMABLE, Finalist, baseline_of, finalist_of
+from search.confirmation.runs import CONFIRMABLE, Finalist, finalist_of
 from search.formats import percent
-from search.record import TrialRecord
+from search.record import TrialRecord, baseline_of
 from search.settings import Settings
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mnist_arch.design import Design
 from mnist_arch.recipe import Recipe
-from mnist_arch.references import BASELINE
 from search import record
 from search.failures import DIVERGED
-from search.record import Attributes, TrialRecord
+from search.record import TO_THE_END, Attributes, TrialRecord
 from search.settings import Settings
 
 TEST_IMAGES = 10_000
-
-TO_THE_END = ("passed", "missed")
-"""States of trials that trained a design to its last epoch."""
 
 CONFIRMABLE = (*TO_THE_END, "pruned")
 """States of trials whose design can be confirmed."""
@@ -110,11 +106,6 @@ def finalist_of(trial: TrialRecord, settings: Settings) -> Finalist:
     recipe = Recipe.from_dict(trial.recipe) if trial.recipe else settings.recipe
     identity = record.identity(trial.design, trial.recipe)
     return Finalist(trial.number, trial.design, recipe, identity)
-
-
-def baseline_of(trials: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The first trial that trained the assignment's own design to its last epoch, if any."""
-    return next((t for t in trials if t.design == BASELINE and t.state in TO_THE_END), None)
 
 
 def missing(

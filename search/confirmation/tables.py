@@ -11,7 +11,8 @@ from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.references import BASELINE
 from search import tables
 from search.confirmation import statistics
-from search.confirmation.runs import TEST_IMAGES, TO_THE_END, FinalRun
+from search.confirmation.runs import TEST_IMAGES, FinalRun
+from search.record import TO_THE_END
 
 RUN_COLUMNS = (
     "trial", "fingerprint", "seed_index", "seed", "state", "epochs", "train_images", "train_loss",
