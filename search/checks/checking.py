@@ -15,6 +15,7 @@ from mnist_arch.rules import Rules
 from search import options as common
 from search.checks.targets import Target
 from search.checks.verdicts import Report, design_report, rule_verdicts, statistics_of
+from search.formats import percent, points
 from search.layers import rows_table
 
 RUNS_CODE = "Checking code runs it, with your rights, in a process of its own."
@@ -121,7 +122,8 @@ def _say(console: Console, word: str, sentence: str, rule: str = "") -> None:
 def _epoch_line(epoch: Report) -> str:
     return (
         f"seed {epoch['seed']}  epoch {epoch['epoch']:>2}/{epoch['epochs']}  "
-        f"validation {epoch['validation_accuracy']:.2%}  train {epoch['train_accuracy']:.2%}  "
+        f"validation {percent(epoch['validation_accuracy'])}  "
+        f"train {percent(epoch['train_accuracy'])}  "
         f"{epoch['images_per_second']:,.0f} images/s"
     )
 
@@ -164,11 +166,11 @@ def _accuracy_words(training: Report) -> str:
     """The accuracies of all seeds in a sentence, in percent."""
     runs, target = training["runs"], training["target"]
     if training["mean"] is None:
-        return f"no training ended, must reach {target:.2%}"
+        return f"no training ended, must reach {percent(target)}"
     count = f"{len(runs)} seed" + ("s" if len(runs) > 1 else "")
-    words = f"{training['mean']:.2%} after epoch {training['epochs']} ({count}"
+    words = f"{percent(training['mean'])} after epoch {training['epochs']} ({count}"
     if training["standard_deviation"] is not None:
-        words = "mean " + words + f", sd {training['standard_deviation'] * 100:.2f} points"
-        words += f", minimum {training['minimum']:.2%}"
-        words += f", {training['share_passed']:.0%} of them pass"
-    return f"{words}), must be at least {target:.2%}"
+        words = "mean " + words + f", sd {points(training['standard_deviation'])} points"
+        words += f", minimum {percent(training['minimum'])}"
+        words += f", {training['share_passed'] * 100:.0f} % of them pass"
+    return f"{words}), must be at least {percent(target)}"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mnist_arch.augment import gather
 from mnist_arch.data import Digits
 from mnist_arch.training import EVALUATION_BATCH
+from search.formats import percent
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -31,7 +32,7 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"onnxruntime and torch agree on {self.agreeing:,} of {self.digits:,} test digits, "
-            f"ONNX accuracy {self.accuracy * 100:.2f} %"
+            f"ONNX accuracy {percent(self.accuracy)}"
         )
 
 
