@@ -17,6 +17,7 @@ from search import tables
 from search.exports.cells import design_of
 from search.formats import percent
 from search.reading import read_study
+from search.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,9 @@ def _candidate(
     """Put together what the study says of a trial; raises `UserError` where it cannot be read."""
     row = trials[trials["trial"] == trial].to_dict("records")[0]
     design = design_of(row)
-    settings = document["settings"]
     try:
-        limits = {key: value for key, value in settings.items() if key.startswith("rules.")}
-        rules = Rules(**{key.removeprefix("rules."): value for key, value in limits.items()})
-        recipe = _recipe(Recipe.from_dict(settings["recipe"]), row)
-        epochs = int(settings["epochs"])
+        settings = Settings.from_dict(document["settings"])
+        recipe = _recipe(settings.recipe, row)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder / 'study.json'} does not hold a study's settings ({error}); running the "
@@ -127,7 +125,7 @@ def _candidate(
             f"fingerprint {row['fingerprint']}; running the study again makes its files anew "
             "from study.db"
         )
-    return Candidate(design, rules, recipe, epochs, chosen, folder)
+    return Candidate(design, settings.rules, recipe, settings.epochs, chosen, folder)
 
 
 def _recipe(recipe: Recipe, row: Mapping[Any, Any]) -> Recipe:
