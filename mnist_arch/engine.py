@@ -15,7 +15,6 @@ from mnist_arch.data import MEAN, STANDARD_DEVIATION
 from mnist_arch.errors import UserError
 from mnist_arch.training import Gather
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINES = ("auto", "torch", "lanes")
 
 

@@ -65,12 +65,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recipe", choices=("default", "assignment"), help="with --design (default: default)"
     )
-    group.add_argument("--engine", choices=("auto", "torch", "lanes"), default="auto")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     group.add_argument("--threads", type=common.whole(1, 1_000), help="default: all cores")
-    group.add_argument(
-        "--data", type=Path, metavar="DIR", help="read MNIST from torchvision's folder"
-    )
+    common.add_machine_options(group)
 
 
 def main(arguments: list[str] | None = None) -> int:
