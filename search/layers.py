@@ -75,13 +75,15 @@ def rows_table(
 
     A receptive field that is None stays blank.
     """
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=True)
-    table.add_column("layer", "total", no_wrap=True, min_width=14)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False
+    )
+    table.add_column("layer", "total", no_wrap=True)
     table.add_column(second, no_wrap=True)
-    table.add_column("output shape", justify="right", overflow="fold")
-    headings = ("parameters", "MACs", "receptive field")
+    table.add_column("output", justify="right", no_wrap=True)
+    headings = ("parameters", "MACs", "receptive\nfield")
     for heading, total in zip(headings, totals, strict=True):
-        table.add_column(heading, _number(total), justify="right", overflow="fold")
+        table.add_column(heading, _number(total), justify="right", no_wrap=True)
     for layer, words, shape, *numbers in rows:
         table.add_row(escape(layer), escape(words), shape, *map(_number, numbers))
     return table
