@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from benchmarks import published
 from mnist_arch import lanes
+from mnist_arch.step import stepper
 
 BATCH = 128
 Step = Callable[[], object]
@@ -103,13 +103,8 @@ def training_step(network: nn.Module, channels_last: bool = False) -> Step:
     optimiser = torch.optim.SGD(
         network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, nesterov=True, fused=True
     )
-
-    def step() -> None:
-        optimiser.zero_grad()
-        F.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-    return step
+    take_step = stepper(network, optimiser)  # as our trainer does
+    return lambda: take_step(images, labels)
 
 
 def published_step(network: nn.Sequential, folder: Path) -> Step:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from mnist_arch.augment import draw_matrices, gather
 from mnist_arch.data import Digits
 from mnist_arch.recipe import Recipe
+from mnist_arch.step import Step, stepper
 
 Gather = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """What makes a batch of images, as `mnist_arch.augment.gather` does."""
@@ -87,9 +88,11 @@ def fit_epochs(
         fused=device.type in ("cpu", "cuda"),
     )  # fmt: skip
     schedule = _schedule(optimiser, recipe, epochs * steps)
+    step = stepper(network, optimiser)
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
-        totals, rate = _train_epoch(network, recipe, fit, optimiser, schedule, generator, gather)
+        network.train()
+        totals, rate = _train_epoch(step, recipe, fit, optimiser, schedule, generator, gather)
         loss, accuracy = _read_back(totals, len(fit))
         _require_finite(loss, "training", epoch)
         yield FittedEpoch(epoch, rate, loss, accuracy, time.perf_counter() - start)
@@ -151,7 +154,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _train_epoch(
-    network: nn.Module,
+    step: Step,
     recipe: Recipe,
     fit: Digits,
     optimiser: torch.optim.Optimizer,
@@ -164,7 +167,6 @@ def _train_epoch(
     Returns the summed loss and the correct answers, [2], still on the device, and the learning
     rate of the last step.
     """
-    network.train()
     device = fit.images.device
     rate = 0.0
     totals = torch.zeros(2, device=device)
@@ -175,15 +177,11 @@ def _train_epoch(
     for batch in batches(len(fit), recipe.batch_size):
         labels = fit.labels[order[batch]]
         images = gather(fit.images, order[batch], None if matrices is None else matrices[batch])
-        optimiser.zero_grad(set_to_none=True)
-        logits = network(images)
-        loss = functional.cross_entropy(logits, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
         rate = float(optimiser.param_groups[0]["lr"])
-        optimiser.step()
+        logits, loss = step(images, labels)
         if schedule is not None:
             schedule.step()
-        _add(totals, loss.detach() * len(labels), logits.detach(), labels)
+        _add(totals, loss * len(labels), logits, labels)
     return totals, rate
 
 

@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.lanes.library import StageStruct, TensorsStruct, check, library
+from mnist_arch.lanes.library import (
+    DescentStruct,
+    ParameterStruct,
+    StageStruct,
+    TensorsStruct,
+    check,
+    library,
+)
 from mnist_arch.lanes.stage import Stage
 
 
@@ -35,6 +42,7 @@ class Engine:
         self._slots: list[_Slot] = []
         self._norms: list[tuple[TensorsStruct, nn.BatchNorm2d]] = []
         self._gradients: list[tuple[TensorsStruct, str]] = []
+        self._descended: ctypes.Array[ParameterStruct] | None = None  # whose gradients are set
         for struct, stage in zip(self._tensors, stages, strict=True):
             self._take_stage(struct, stage)
         channels, height, width = stages[-1].output
@@ -46,16 +54,46 @@ class Engine:
         `use_batch`: batch statistics and dropout, as in training; `keep`: `backward` will follow.
         """
         logits = torch.empty(len(images), self.outputs)
-        for slot in self._slots:
-            slot.point()
-        for struct, norm in self._norms:
-            struct.momentum = -1.0 if norm.momentum is None else norm.momentum
+        self._point()
         status = self._library.lanes_forward(
             *(self._handle, self._tensors, images.data_ptr(), len(images)),
             *(use_batch, keep, seed, logits.data_ptr()),
         )
         check(status, "run the forward pass")
         return logits
+
+    def _point(self) -> None:
+        for slot in self._slots:
+            slot.point()
+        for struct, norm in self._norms:
+            struct.momentum = -1.0 if norm.momentum is None else norm.momentum
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        seed: int,
+        descended: ctypes.Array[ParameterStruct],
+        descent: DescentStruct,
+    ) -> tuple[Tensor, Tensor]:
+        """Take a training step; returns the logits before it, [N, outputs], and the mean loss.
+
+        `labels` is contiguous int64 [N]; `descended` holds all parameters in the order of
+        `parameters(stages)`, with memory for their gradients.
+        """
+        logits, loss = torch.empty(len(images), self.outputs), torch.empty(())
+        self._point()
+        if self._descended is not descended:
+            for (struct, field), parameter in zip(self._gradients, descended, strict=True):
+                setattr(struct, field, parameter.gradient)
+            self._descended = descended
+        status = self._library.lanes_train(
+            *(self._handle, self._tensors, descended, len(descended), descent),
+            *(images.data_ptr(), labels.data_ptr(), len(images), seed),
+            *(logits.data_ptr(), loss.data_ptr()),
+        )
+        check(status, "take a training step")
+        return logits, loss
 
     def backward(self, slopes: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
         """Gradients of `parameters(stages)`, None where not wanted.
@@ -66,6 +104,7 @@ class Engine:
             torch.empty_like(parameter) if want else None
             for parameter, want in zip(parameters(self._stages), wanted, strict=True)
         ]
+        self._descended = None
         for (struct, field), gradient in zip(self._gradients, gradients, strict=True):
             setattr(struct, field, None if gradient is None else gradient.data_ptr())
         status = self._library.lanes_backward(self._handle, self._tensors, slopes.data_ptr())

@@ -47,6 +47,24 @@ class TensorsStruct(ctypes.Structure):
     _fields_ = (*((name, _pointer) for name in TENSOR_FIELDS), ("momentum", _double))
 
 
+class ParameterStruct(ctypes.Structure):
+    """`LanesParameter`: the addresses of a parameter, its gradient and its momentum, its size."""
+
+    _fields_ = (
+        *((name, _pointer) for name in ("value", "gradient", "momentum")),
+        ("size", ctypes.c_int64),
+    )
+
+
+class DescentStruct(ctypes.Structure):
+    """`LanesDescent`: the settings of stochastic gradient descent."""
+
+    _fields_ = (
+        *((name, _double) for name in ("learning_rate", "momentum", "weight_decay")),
+        ("nesterov", _int32),
+    )
+
+
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "lanes_instruction_set": (ctypes.c_char_p, ()),
     "lanes_cpu_supports": (ctypes.c_int, (ctypes.c_char_p,)),
@@ -63,6 +81,13 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ),
     ),
     "lanes_backward": (ctypes.c_int, (_pointer, _pointer, _pointer)),
+    "lanes_train": (
+        ctypes.c_int,
+        (
+            *(_pointer, _pointer, _pointer, ctypes.c_int, ctypes.POINTER(DescentStruct)),
+            *(_pointer, _pointer, ctypes.c_int64, ctypes.c_uint64, _pointer, _pointer),
+        ),
+    ),
     "lanes_dropout_mask": (
         ctypes.c_int,
         (

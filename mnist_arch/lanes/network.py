@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import operator
 from collections import OrderedDict
 from typing import Any
@@ -12,7 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from mnist_arch.lanes.engine import Engine, parameters
 from mnist_arch.lanes.layers import read
+from mnist_arch.lanes.library import DescentStruct, ParameterStruct
 from mnist_arch.lanes.stage import IMAGE, Stage
+from mnist_arch.lanes.step import Step, descends
 
 
 def accelerate(
@@ -80,6 +83,30 @@ class Accelerated(nn.Sequential):
         engine = self._take()
         try:
             return engine.forward(images, self.training, False, self.seed or 0)
+        finally:
+            self._idle.append(engine)
+
+    def stepper(self, optimiser: torch.optim.Optimizer) -> Step | None:
+        """What takes a whole training step natively, or None for an optimiser it does not know."""
+        return Step(self, optimiser) if descends(self, optimiser) else None
+
+    def train_batch(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        descended: ctypes.Array[ParameterStruct],
+        descent: DescentStruct,
+    ) -> tuple[Tensor, Tensor]:
+        """What `Step` does with a batch, on the parameters that it lists."""
+        _check_images(images)
+        _check_modes(self)
+        if not self.training:
+            raise ValueError("lanes trains a network in training mode: call train()")
+        self._begin_step(len(images))
+        engine = self._take()
+        try:
+            images = images.detach().contiguous()
+            return engine.train(images, labels, self.seed or 0, descended, descent)
         finally:
             self._idle.append(engine)
 

@@ -13,7 +13,7 @@ PACKAGE = Path(mnist_arch.__file__).parent
 
 ORDER = (
     "errors", "design", "references", "plan", "rules", "build", "audit", "data", "augment",
-    "recipe", "training", "lanes", "engine",
+    "recipe", "step", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <new>
 
+#include "descent.h"
 #include "images.h"
 #include "network.h"
 
@@ -72,6 +73,23 @@ int lanes_forward(void* network, const LanesTensors* tensors, const float* image
 int lanes_backward(void* network, const LanesTensors* tensors, const float* slopes) {
   return guarded([&]() -> int {
     return static_cast<Network*>(network)->backward(tensors, slopes) ? kLanesDone : kLanesStale;
+  });
+}
+
+int lanes_train(void* network, const LanesTensors* tensors, const LanesParameter* parameters,
+                int count, const LanesDescent* descent, const float* images, const int64_t* labels,
+                int64_t image_count, uint64_t seed, float* logits, float* loss) {
+  return guarded([&]() -> int {
+    if (image_count < 1) return kLanesInvalid;
+    Network& trained = *static_cast<Network*>(network);
+    const int outputs = trained.outputs();
+    std::vector<float> slopes(size_t(image_count) * outputs);
+    trained.forward(tensors, images, image_count, true, true, seed, logits);
+    if (!cross_entropy(logits, labels, image_count, outputs, slopes.data(), loss))
+      return kLanesInvalid;
+    trained.backward(tensors, slopes.data());
+    for (int i = 0; i < count; ++i) descend(parameters[i], *descent);
+    return kLanesDone;
   });
 }
 

@@ -50,6 +50,25 @@ LANES_API int lanes_forward(void* network, const LanesTensors* tensors, const fl
 // slopes [count][outputs]: the loss by the logits. Writes the gradients of `tensors`.
 LANES_API int lanes_backward(void* network, const LanesTensors* tensors, const float* slopes);
 
+// One parameter of `size` numbers, its gradient, and its momentum.
+struct LanesParameter {
+  float *value, *gradient, *momentum;
+  int64_t size;
+};
+
+// Stochastic gradient descent, as torch.optim.SGD does it without dampening.
+struct LanesDescent {
+  double learning_rate, momentum, weight_decay;
+  int32_t nesterov;
+};
+
+// A whole training step on images with their labels [images]: forward, cross-entropy (its mean goes
+// to `loss`), backward, descent. The gradients of `tensors` are those of `parameters`.
+LANES_API int lanes_train(void* network, const LanesTensors* tensors,
+                          const LanesParameter* parameters, int count, const LanesDescent* descent,
+                          const float* images, const int64_t* labels, int64_t image_count,
+                          uint64_t seed, float* logits, float* loss);
+
 // mask [count][channels][height][width] of 0 and 1; element_wise 0: [count][channels].
 LANES_API int lanes_dropout_mask(uint64_t seed, int layer, double probability, int element_wise,
                                  int64_t count, int channels, int height, int width, uint8_t* mask);

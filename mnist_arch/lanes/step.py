@@ -1,0 +1,71 @@
+"""A whole training step in one native call: forward, cross-entropy, backward, descent.
+
+Autograd and the optimiser's loop over parameters cost a small network a twentieth of its step.
+The optimiser stays torch's: its settings are read at every step, its momentum is where it keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mnist_arch.lanes.engine import parameters
+from mnist_arch.lanes.library import DescentStruct, ParameterStruct
+
+if TYPE_CHECKING:
+    from mnist_arch.lanes.network import Accelerated
+
+
+def descends(network: Accelerated, optimiser: torch.optim.Optimizer) -> bool:
+    """Whether an optimiser is one whose step the native library takes for this network.
+
+    That is plain `torch.optim.SGD`, undampened, over all of the network's parameters at once.
+    """
+    if type(optimiser) is not torch.optim.SGD or len(optimiser.param_groups) != 1:
+        return False
+    group = optimiser.param_groups[0]
+    mine = parameters(network._stages)
+    same = len(mine) == len(group["params"]) and all(
+        ours is theirs for ours, theirs in zip(mine, group["params"], strict=True)
+    )
+    hooks = optimiser._optimizer_step_pre_hooks or optimiser._optimizer_step_post_hooks
+    plain = not (group["dampening"] or group["maximize"] or hooks)
+    rates = not isinstance(group["lr"], Tensor)
+    return same and plain and rates and all(parameter.requires_grad for parameter in mine)
+
+
+class Step:
+    """Trains a network on one batch at a time, descending as its optimiser would."""
+
+    def __init__(self, network: Accelerated, optimiser: torch.optim.Optimizer) -> None:
+        """Use an optimiser that `descends`."""
+        self._network = network
+        self._optimiser = optimiser
+        self._parameters = parameters(network._stages)
+        self._gradients = [torch.empty_like(parameter) for parameter in self._parameters]
+        self._structs = (ParameterStruct * len(self._parameters))()
+        for struct, gradient in zip(self._structs, self._gradients, strict=True):
+            struct.gradient, struct.size = gradient.data_ptr(), gradient.numel()
+        self._descent = DescentStruct()
+        # A schedule warns where nobody has called the optimiser's own step.
+        optimiser._opt_called = True  # type: ignore[attr-defined]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits before the step, [N, outputs], and the mean loss; see `Accelerated.forward`.
+
+        `labels`: int64 [N] on the CPU. The parameters' `.grad` stay what they are.
+        """
+        if labels.dtype != torch.int64 or not labels.is_cpu or labels.shape != images.shape[:1]:
+            raise TypeError(f"labels must be int64 [{len(images)}] on the CPU, one an image")
+        group, descent = self._optimiser.param_groups[0], self._descent
+        descent.learning_rate, descent.momentum = group["lr"], group["momentum"]
+        descent.weight_decay, descent.nesterov = group["weight_decay"], group["nesterov"]
+        state = self._optimiser.state
+        for struct, parameter in zip(self._structs, self._parameters, strict=True):
+            kept = state[parameter].get("momentum_buffer")
+            if kept is None:
+                kept = state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            struct.value, struct.momentum = parameter.data_ptr(), kept.data_ptr()
+        return self._network.train_batch(images, labels.contiguous(), self._structs, descent)

@@ -1,0 +1,163 @@
+"""Whole native training steps against autograd and torch's optimiser."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mnist_arch import lanes
+from mnist_arch.step import stepper
+from tests.mnist_arch.lanes.designs import seed_network, small_network
+
+Batch = tuple[Tensor, Tensor]
+
+
+def batches(count: int, images: int = 24) -> list[Batch]:
+    torch.manual_seed(5)
+    return [(torch.randn(images, 1, 28, 28), torch.randint(0, 10, (images,))) for _ in range(count)]
+
+
+def descent(network: nn.Module, **settings: float | bool) -> torch.optim.SGD:
+    return torch.optim.SGD(network.parameters(), lr=0.05, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weight_decay": 0.01},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": True},
+    ],
+    ids=["plain", "decay", "momentum", "nesterov"],
+)
+def test_steps_are_those_of_autograd_and_torch_in_float64(
+    settings: dict[str, float | bool], instruction_set: str
+) -> None:
+    torch.manual_seed(1)
+    network = seed_network("")
+    oracle = copy.deepcopy(network).double()
+    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    ours, theirs = descent(fast, **settings), descent(oracle, **settings)
+    step = fast.stepper(ours)
+    assert step is not None
+    expected = stepper(oracle, theirs)
+    for images, labels in batches(4):
+        logits, loss = step(images, labels)
+        logits64, loss64 = expected(images.double(), labels)
+        torch.testing.assert_close(logits.double(), logits64, rtol=1e-3, atol=1e-3)
+        assert loss.item() == pytest.approx(loss64.item(), rel=1e-4)
+    for mine, other in zip(fast.parameters(), oracle.parameters(), strict=True):
+        torch.testing.assert_close(mine.double(), other, rtol=1e-3, atol=2e-4)
+        if settings.get("momentum"):
+            kept, kept64 = (
+                optimiser.state[parameter]["momentum_buffer"]
+                for optimiser, parameter in ((ours, mine), (theirs, other))
+            )
+            torch.testing.assert_close(kept.double(), kept64, rtol=1e-2, atol=2e-3)
+    for buffer, buffer64 in zip(fast.buffers(), oracle.buffers(), strict=True):
+        torch.testing.assert_close(buffer.double(), buffer64.double(), rtol=1e-4, atol=1e-4)
+
+
+def test_one_step_has_the_gradients_of_autograd() -> None:
+    torch.manual_seed(2)
+    network = small_network()
+    stepped, graded = (lanes.accelerate(copy.deepcopy(network)) for _ in range(2))
+    (images, labels), rate = batches(1)[0], 0.5
+    before = [parameter.detach().clone() for parameter in stepped.parameters()]
+    step = stepped.stepper(torch.optim.SGD(stepped.parameters(), lr=rate))
+    assert step is not None
+    torch.manual_seed(9)
+    step(images, labels)
+    torch.manual_seed(9)  # the same dropout
+    nn.functional.cross_entropy(graded(images), labels).backward()  # type: ignore[no-untyped-call]
+    for old, new, parameter in zip(before, stepped.parameters(), graded.parameters(), strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close((old - new) / rate, parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_a_schedule_moves_the_rate_without_a_warning() -> None:
+    fast = lanes.accelerate(small_network())
+    optimiser = descent(fast)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: 0.0 if done else 1.0)
+    step = fast.stepper(optimiser)
+    assert step is not None
+    images, labels = batches(1)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(images, labels)
+        schedule.step()
+    before = [parameter.detach().clone() for parameter in fast.parameters()]
+    step(images, labels)  # at a rate of 0
+    assert all(map(torch.equal, before, fast.parameters()))
+
+
+def test_momentum_goes_on_from_a_checkpoint() -> None:
+    torch.manual_seed(3)
+    fast = lanes.accelerate(small_network())
+    (first, second), settings = batches(2), {"momentum": 0.9, "nesterov": True}
+    optimiser = descent(fast, **settings)
+    step = fast.stepper(optimiser)
+    assert step is not None
+    torch.manual_seed(4)
+    step(*first)
+    copied = lanes.accelerate(copy.deepcopy(nn.Sequential(*fast)))
+    other = descent(copied, **settings)
+    other.load_state_dict(copy.deepcopy(optimiser.state_dict()))
+    other_step = copied.stepper(other)
+    assert other_step is not None
+    for each in (step, other_step):
+        torch.manual_seed(6)
+        each(*second)
+    assert all(map(torch.equal, fast.parameters(), copied.parameters()))
+
+
+def test_threads_change_no_bit() -> None:
+    results = []
+    for threads in (1, 2):
+        torch.manual_seed(7)
+        fast = lanes.accelerate(seed_network("d"), threads)
+        step = fast.stepper(descent(fast, momentum=0.9))
+        assert step is not None
+        for images, labels in batches(2, 50):
+            step(images, labels)
+        results.append([parameter.detach().clone() for parameter in fast.parameters()])
+    assert all(map(torch.equal, *results))
+
+
+def test_other_optimisers_are_left_to_autograd() -> None:
+    fast = lanes.accelerate(small_network())
+    parameters = list(fast.parameters())
+    assert fast.stepper(torch.optim.Adam(parameters)) is None
+    assert fast.stepper(torch.optim.SGD(parameters[1:], lr=0.1)) is None
+    assert fast.stepper(descent(fast, momentum=0.9, dampening=0.1)) is None
+    assert fast.stepper(descent(fast, maximize=True)) is None
+    hooked = descent(fast)
+    hooked.register_step_post_hook(lambda *_: None)
+    assert fast.stepper(hooked) is None
+    parameters[0].requires_grad_(False)
+    assert fast.stepper(descent(fast)) is None
+    images, labels = batches(1)[0]
+    logits, loss = stepper(fast, torch.optim.Adam(parameters[1:]))(images, labels)
+    assert logits.shape == (24, 10)
+    assert not loss.requires_grad
+
+
+def test_mistakes_are_told() -> None:
+    fast = lanes.accelerate(small_network())
+    step = fast.stepper(descent(fast))
+    assert step is not None
+    images, labels = batches(1)[0]
+    with pytest.raises(TypeError, match=r"labels must be int64 \[24\] on the CPU"):
+        step(images, labels.int())
+    with pytest.raises(TypeError, match=r"labels must be int64 \[24\] on the CPU"):
+        step(images, labels[1:])
+    with pytest.raises(ValueError, match="refused to take a training step"):
+        step(images, labels + 10)
+    fast.eval()
+    with pytest.raises(ValueError, match="trains a network in training mode"):
+        step(images, labels)
