@@ -63,13 +63,22 @@ def _memory_gib() -> int | None:
 
 
 def commit() -> str:
-    """The commit of this source tree, `-dirty` with uncommitted changes, or `unknown`."""
-    here = Path(__file__).resolve().parent
+    """The commit of this source tree, `-dirty` with uncommitted changes, or `unknown`.
+
+    Changes below `results/` do not count: a study that stands there changes it by running.
+    """
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return described.stdout.strip() or "unknown"
+    return f"{head}-dirty" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    """What git says about the tree that this file stands in."""
+    here = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

@@ -20,7 +20,7 @@ def docstring(provenance: Provenance) -> str:
         f"Weights: {provenance.selection}.",
         f"Test accuracy: {provenance.accuracy}.",
         *([provenance.try_out] if provenance.try_out else []),
-        f"Made by: {provenance.software}.",
+        f"Exported by: {provenance.software}.",
     ]
     paragraphs = [
         f"A convolutional network that reads handwritten digits: "
@@ -64,7 +64,7 @@ Its most frequent mistakes: {_mistakes(readings)}.
 in rows).
 
 ## How it was trained
-{provenance.training}. Made by {provenance.software}.
+{provenance.training}. Exported by {provenance.software}.
 
 ## How to use it
     python network.py                               # judges it on the test images

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mnist_arch.recipe import Recipe
 from search import facts
 from search.exports.candidates import Candidate
-from search.formats import percent, points
+from search.formats import percent
 
 ALL_IMAGES = 60_000
 
@@ -64,7 +64,7 @@ class Provenance:
         return (
             f"All {len(self.others)} runs of the confirmation: mean "
             f"{percent(statistics.fmean(self.others))}, standard deviation "
-            f"{points(statistics.stdev(self.others))} points, lowest {percent(min(self.others))}."
+            f"{statistics.stdev(self.others) * 100:.3f} points, lowest {percent(min(self.others))}."
         )
 
     @property

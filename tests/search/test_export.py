@@ -154,13 +154,13 @@ def test_the_first_confirmation_run_is_taken_never_the_best(
         (study / "weights" / name).write_bytes(weights.content(network, metadata))
     searched = study / "weights" / f"{BASELINE.fingerprint}-r0123456789ab-0.safetensors"
     searched.write_bytes(b"of another recipe: never read")
-    assert export.main([str(study), "--rank", "2"]) == 0
+    assert export.main([str(study), "--trial", "0"]) == 0
     state = load_file(study / "best" / "weights.safetensors")
     assert all(torch.equal(state[name], states[2][name]) for name in state)
     card = (study / "best" / "README.md").read_text()
     assert "the first of 3 confirmation runs, not the best; seed 102" in card
-    assert "All 3 runs of the confirmation: mean 99.47 %, standard deviation 0.45 points" in card
-    assert "rank 2 of 6 passing designs by validation accuracy (99.48 %)" in card
+    assert "All 3 runs of the confirmation: mean 99.47 %, standard deviation 0.451 points" in card
+    assert "trial 0 of study first-light, chosen by its number; it passed" in card
     assert "try-out" not in card
     assert "Next:  python " in capsys.readouterr().out
 
@@ -206,9 +206,9 @@ def test_kept_weights_that_are_damaged_or_say_nothing(
     (study / "weights").mkdir()
     path = study / "weights" / f"{BASELINE.fingerprint}-0.safetensors"
     path.write_bytes(b"cut")
-    assert f"weights {path} cannot be read" in told(capsys, study, "--rank", "2")
+    assert f"weights {path} cannot be read" in told(capsys, study, "--trial", "0")
     path.write_bytes(weights.content(build(BASELINE), {"fingerprint": BASELINE.fingerprint}))
-    assert "do not say how they were trained ('seed')" in told(capsys, study, "--rank", "2")
+    assert "do not say how they were trained ('seed')" in told(capsys, study, "--trial", "0")
 
 
 @pytest.mark.parametrize("verb", ["export", "predict"])
