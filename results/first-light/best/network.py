@@ -8,7 +8,7 @@
 - Weights: the first of 5 confirmation runs, not the best; seed 2926792190.
 - Test accuracy: 99.61 % of MNIST's 10,000 test images (39 misread), judged once after the last
   epoch.
-- Made by: mnist-arch at commit 38bba84be64e-dirty, torch 2.14.1, numpy 2.4.6, python 3.11.7.
+- Exported by: mnist-arch at commit 64f0030ad994, torch 2.14.1, numpy 2.4.6, python 3.11.7.
 
 It needs torch, numpy and safetensors. Run `python network.py` beside weights.safetensors to judge
 it on MNIST's test images.
