@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,17 @@ from tests.search.commands import QUICK, command, environment, run
 pytestmark = pytest.mark.slow
 
 TRAINED = ["passed", "missed", "pruned", "failed"]
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """Let commands hear Ctrl-C even where the tests run as a shell's background job, deaf to it.
+
+    What a process handles is set to its default in those it starts; what it ignores stays ignored.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def trials(folder: Path) -> pd.DataFrame:
