@@ -19,6 +19,7 @@
 #include "lanes.h"
 #include "passes.h"
 #include "threads.h"
+#include "weight_gradient.h"
 
 namespace {
 
@@ -92,6 +93,7 @@ struct Thread {
   Buffer slope;         // one tile's gradient of a convolution's output
   Buffer totals;        // vectors of weight gradients
   Buffer input, value;  // one tile's maps, where nothing is kept
+  Buffer scratch;       // of a convolution
 };
 
 class Network {
@@ -165,8 +167,8 @@ class Network {
     stage.backward = Convolution(spec.kernel, flipped_padding, stage.slope,
                                  Layout(spec.in_channels, spec.height, spec.width, 0));
     stage.weight_gradient = WeightGradient(spec.kernel, spec.padding, input, stage.slope);
-    stage.packed.resize(stage.forward.weights());
-    stage.packed_flipped.resize(stage.forward.weights());
+    stage.packed.resize(stage.forward.packed());
+    stage.packed_flipped.resize(stage.backward.packed());
     build_pass(stage, value, next_padding);
   }
 
@@ -225,31 +227,35 @@ class Network {
   }
 
   void reserve_backward() {
-    size_t gradient = 0, slope = 0, totals = 0;
+    size_t gradient = 0, slope = 0, totals = 0, scratch = 0;
     for (Stage& stage : stages_) {
       const size_t tiles = tiles_, channels = stage.channels();
       gradient = std::max(gradient, size_t(stage.pass.pooled.size));
       slope = std::max(slope, size_t(stage.slope.size));
-      totals = std::max(totals, round_up(stage.forward.weights(), kVector) * kVector);
+      scratch = std::max(scratch, size_t(stage.backward.scratch()));
+      totals = std::max(totals, round_up(stage.weight_gradient.weights(), kVector) * kVector);
       stage.slope_sums.resize(tiles * channels * 2);
       stage.bias_sums.resize(tiles * channels);
-      stage.weight_sums.resize(tiles * stage.forward.weights());
+      stage.weight_sums.resize(tiles * stage.weight_gradient.weights());
     }
     for (Buffer& buffer : gradients_) buffer.reserve(tiles_ * gradient);
     for (Thread& thread : threads_) {
       thread.slope.reserve(slope);
       thread.totals.reserve(totals);
+      thread.scratch.reserve(scratch);
     }
   }
 
   void reserve_streamed(bool kept) {
-    size_t input = image_.size, value = 0;
+    size_t input = image_.size, value = 0, scratch = 0;
     for (const Stage& stage : stages_) {
       input = std::max(input, size_t(stage.pass.output.size));
       value = std::max(value, size_t(stage.pass.value.size));
+      scratch = std::max(scratch, size_t(stage.forward.scratch()));
     }
     for (Thread& thread : threads_) {
       thread.input.reserve(input);
+      thread.scratch.reserve(scratch);
       if (!kept) thread.value.reserve(value);
     }
   }
@@ -283,8 +289,12 @@ class Network {
   // Packs the weights (for the backward pass too: it must use those of the forward pass); without
   // batch statistics also fixes batch norm's affine map.
   void prepare(Stage& stage, const LanesTensors& tensors, bool keep) const {
-    stage.forward.pack(tensors.weight, stage.packed.data());
-    if (keep) stage.backward.pack_flipped(tensors.weight, stage.packed_flipped.data());
+    const int outputs = stage.spec.out_channels, inputs = stage.spec.in_channels;
+    stage.forward.pack({tensors.weight, outputs, inputs, stage.spec.kernel, false},
+                       stage.packed.data());
+    if (keep)
+      stage.backward.pack({tensors.weight, inputs, outputs, stage.spec.kernel, true},
+                          stage.packed_flipped.data());
     Pass& pass = stage.pass;
     pass.gain = 1;
     pass.before = element_dropout(stage.spec.before_layer, stage.spec.before_probability, pass.gain);
@@ -362,11 +372,11 @@ class Network {
   }
 
   void convolve_tile(int i, int tile, const LanesTensors& tensors, const float* input, float* value,
-                     ChannelSums* sums) {
+                     ChannelSums* sums, Thread& thread) {
     const Stage& stage = stages_[i];
     std::fill(sums, sums + stage.channels(), ChannelSums{});
     stage.forward.run(input, stage.packed.data(), tensors.bias ? tensors.bias : zeros_.data(),
-                      lower_bound(stage), value, sums, valid(tile));
+                      lower_bound(stage), value, sums, valid(tile), thread.scratch.data());
   }
 
   void forward_kept(const LanesTensors* tensors, const float* images, float* logits) {
@@ -377,7 +387,7 @@ class Network {
         if (i == 0) spread(images, image_, true, tile, image(tile));
         else draw_factors(stages_[i - 1], tile);
         convolve_tile(i, tile, tensors[i], input_of(i, tile, threads_[thread]), values(i, tile),
-                      &stage.statistics[size_t(tile) * stage.channels()]);
+                      &stage.statistics[size_t(tile) * stage.channels()], threads_[thread]);
       });
       if (stage.spec.batch_norm && use_batch_) finish_statistics(stage, tensors[i]);
     }
@@ -397,7 +407,7 @@ class Network {
       std::vector<ChannelSums> sums;
       for (int i = 0; i < count; ++i) {
         sums.resize(stages_[i].channels());
-        convolve_tile(i, tile, tensors[i], input, value, sums.data());
+        convolve_tile(i, tile, tensors[i], input, value, sums.data(), threads_[thread]);
         finish_tile(i, tile, value, input);
       }
       collect(input, tile, logits);
@@ -486,19 +496,19 @@ class Network {
                    gradient(i, tile), slope, bias_sums);
     if (i > 0) {
       stage.backward.run(slope, stage.packed_flipped.data(), nullptr, kNoBound, gradient(i - 1, tile),
-                         nullptr, 0);
+                         nullptr, 0, thread.scratch.data());
       restore(i - 1, tile, thread);
     }
     if (!weights_wanted) return;
     float* totals = thread.totals.data();
-    const size_t count = stage.forward.weights();
+    const size_t count = stage.weight_gradient.weights();
     stage.weight_gradient.run(i > 0 ? thread.input.data() : image(tile), slope, totals);
     stage.weight_gradient.sum_lanes(totals, &stage.weight_sums[tile * count]);
   }
 
   void write_gradients(Stage& stage, const LanesTensors& tensors) const {
     if (tensors.weight_gradient) {
-      const long count = stage.forward.weights();
+      const long count = stage.weight_gradient.weights();
       std::memcpy(tensors.weight_gradient, stage.weight_sums.data(), count * sizeof(float));
       for (int tile = 1; tile < tiles_; ++tile) {
         const float* sums = &stage.weight_sums[size_t(tile) * count];
