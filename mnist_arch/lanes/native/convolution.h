@@ -2,6 +2,7 @@
 #pragma once
 
 #include "direct.h"
+#include "winograd.h"
 
 namespace {
 
@@ -11,19 +12,30 @@ class Convolution {
  public:
   Convolution() = default;
   Convolution(int kernel, int padding, Layout input, Layout output)
-      : output_(output), direct_(kernel, padding, input, output) {}
+      : output_(output), direct_(kernel, padding, input, output) {
+    if (kernel == Winograd::kKernel) winograd_ = Winograd(padding, input, output);
+    is_winograd_ = kernel == Winograd::kKernel && winograd_.cycles < direct_.cycles;
+  }
 
-  long packed() const { return direct_.packed(); } // floats that `pack` writes
-  long scratch() const { return 0; }                // floats that `run` needs beside
+  // Floats that `pack` writes.
+  long packed() const { return is_winograd_ ? winograd_.packed() : direct_.packed(); }
+  // Floats that `run` needs beside.
+  long scratch() const { return is_winograd_ ? winograd_.scratch() : 0; }
 
-  void pack(const Weights& weights, float* packed) const { direct_.pack(weights, packed); }
+  void pack(const Weights& weights, float* packed) const {
+    if (is_winograd_) winograd_.pack(weights, packed);
+    else direct_.pack(weights, packed);
+  }
 
   // tile, result: one tile. With `sums` [output channels]: applies the lower bound, and adds up each
   // channel over the tile's first `valid` lanes.
   void run(const float* tile, const float* packed, const float* bias, float lower, float* result,
            ChannelSums* sums, int valid, float* scratch) const {
     for (int group = 0; group < kGroups; ++group)
-      run_group(direct_, group, tile, packed, bias, lower, result, sums, valid, scratch);
+      if (is_winograd_)
+        run_group(winograd_, group, tile, packed, bias, lower, result, sums, valid, scratch);
+      else
+        run_group(direct_, group, tile, packed, bias, lower, result, sums, valid, scratch);
   }
 
  private:
@@ -82,6 +94,8 @@ class Convolution {
 
   Layout output_;
   Direct direct_;
+  Winograd winograd_;
+  bool is_winograd_ = false; // whichever takes less time
 };
 
 } // namespace
