@@ -45,6 +45,8 @@ class Engine:
         self._descended: ctypes.Array[ParameterStruct] | None = None  # whose gradients are set
         for struct, stage in zip(self._tensors, stages, strict=True):
             self._take_stage(struct, stage)
+        self._places = [(slot.holder, slot.name) for slot in self._slots]
+        self._addresses: list[int] = []  # of the tensors there, as written last
         channels, height, width = stages[-1].output
         self.outputs = channels * height * width
 
@@ -63,8 +65,12 @@ class Engine:
         return logits
 
     def _point(self) -> None:
-        for slot in self._slots:
-            slot.point()
+        """Write the addresses of the tensors, if any is not where it was."""
+        addresses = [_address(holder[name]) for holder, name in self._places]
+        if addresses != self._addresses:
+            for slot in self._slots:
+                slot.point()
+            self._addresses = addresses
         for struct, norm in self._norms:
             struct.momentum = -1.0 if norm.momentum is None else norm.momentum
 
@@ -133,6 +139,11 @@ class Engine:
                 self._gradients.append((struct, f"{field}_gradient"))
 
 
+def _address(tensor: Tensor | None) -> int:
+    """Where a tensor lies; 0, which no tensor's is, where it does not lie in one piece."""
+    return tensor.data_ptr() if tensor is not None and tensor.is_contiguous() else 0
+
+
 _STATISTICS = {
     "running_mean": "running_mean",
     "running_var": "running_variance",
@@ -143,17 +154,16 @@ _STATISTICS = {
 class _Slot:
     """One tensor that the native library is told the address of: its layer's dict and name."""
 
-    __slots__ = ("address", "dtype", "field", "holder", "name", "struct")
+    __slots__ = ("dtype", "field", "holder", "name", "struct")
 
     def __init__(
         self, holder: Mapping[str, Tensor | None], name: str, struct: TensorsStruct, field: str
     ) -> None:
         self.holder, self.name, self.struct, self.field = holder, name, struct, field
         self.dtype = torch.int64 if field == "batches" else torch.float32
-        self.address: int | None = None
 
     def point(self) -> None:
-        """Write the tensor's address if it moved; raises `TypeError` for one of another kind."""
+        """Write the tensor's address; raises `TypeError` for one of another kind."""
         tensor = self.holder[self.name]
         assert tensor is not None
         if tensor.dtype is not self.dtype or not tensor.is_cpu or not tensor.is_contiguous():
@@ -161,10 +171,7 @@ class _Slot:
                 "parameters and statistics must be contiguous float32 on the CPU, not"
                 f" {tensor.dtype} on {tensor.device}"
             )
-        address = tensor.data_ptr()
-        if address != self.address:
-            self.address = address
-            setattr(self.struct, self.field, address)
+        setattr(self.struct, self.field, tensor.data_ptr())
 
 
 def parameters(stages: Sequence[Stage]) -> list[Tensor]:

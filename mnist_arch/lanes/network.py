@@ -57,6 +57,7 @@ class Accelerated(nn.Sequential):
         self._needs_two_images = any(
             stage.batch_norm is not None and stage.convolved[1:] == (1, 1) for stage in self._stages
         )
+        self._drawn = torch.empty((), dtype=torch.int64)  # a seed
         self._idle = [Engine(self._stages, self.threads, self.instruction_set)]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class Accelerated(nn.Sequential):
         if images == 1 and self._needs_two_images:
             raise ValueError("batch norm needs more than one value per channel when training")
         if self._has_dropout:
-            self.seed = int(torch.empty((), dtype=torch.int64).random_())
+            self.seed = int(self._drawn.random_().item())
 
     def _take(self) -> Engine:
         """An engine whose last forward pass is not waiting for its backward pass."""
@@ -139,7 +140,7 @@ class Accelerated(nn.Sequential):
         return Engine(self._stages, self.threads, self.instruction_set)
 
 
-_NATIVE = ("_stages", "_idle")
+_NATIVE = ("_stages", "_drawn", "_idle")
 
 
 class _Lease:
@@ -183,9 +184,10 @@ class _Step(torch.autograd.Function):
 def _check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor):
         raise TypeError(f"images must be a tensor, not {type(images).__name__}")
-    if images.dtype != torch.float32 or images.device.type != "cpu":
+    if images.dtype != torch.float32 or not images.is_cpu:
         raise TypeError(f"images must be float32 on the CPU, not {images.dtype} on {images.device}")
-    if images.ndim != 4 or tuple(images.shape[1:]) != IMAGE or len(images) < 1:
+    shape = images.shape
+    if len(shape) != 4 or shape[1:] != IMAGE or shape[0] < 1:
         raise ValueError(f"images must be [N, 1, 28, 28], N at least 1, not {list(images.shape)}")
     if images.requires_grad and torch.is_grad_enabled():
         raise ValueError("lanes does not compute the gradient by the images: detach them")

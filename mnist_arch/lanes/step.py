@@ -44,6 +44,9 @@ class Step:
         self._network = network
         self._optimiser = optimiser
         self._parameters = parameters(network._stages)
+        self._kept: list[dict[str, Tensor]] = []  # of each parameter: what its momentum is in
+        self._kept_in: object = None
+        self._addresses: list[int] = []
         self._gradients = [torch.empty_like(parameter) for parameter in self._parameters]
         self._structs = (ParameterStruct * len(self._parameters))()
         for struct, gradient in zip(self._structs, self._gradients, strict=True):
@@ -62,10 +65,20 @@ class Step:
         group, descent = self._optimiser.param_groups[0], self._descent
         descent.learning_rate, descent.momentum = group["lr"], group["momentum"]
         descent.weight_decay, descent.nesterov = group["weight_decay"], group["nesterov"]
-        state = self._optimiser.state
-        for struct, parameter in zip(self._structs, self._parameters, strict=True):
-            kept = state[parameter].get("momentum_buffer")
-            if kept is None:
-                kept = state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            struct.value, struct.momentum = parameter.data_ptr(), kept.data_ptr()
+        self._point()
         return self._network.train_batch(images, labels.contiguous(), self._structs, descent)
+
+    def _point(self) -> None:
+        """Write the addresses of parameters and momenta, if any is not where it was."""
+        state = self._optimiser.state
+        if state is not self._kept_in or len(state) != len(self._kept):  # new, loaded or cleared
+            self._kept_in, self._kept = state, [state[each] for each in self._parameters]
+            for kept, parameter in zip(self._kept, self._parameters, strict=True):
+                if kept.get("momentum_buffer") is None:
+                    kept["momentum_buffer"] = torch.zeros_like(parameter)
+        values = [parameter.data_ptr() for parameter in self._parameters]
+        momenta = [kept["momentum_buffer"].data_ptr() for kept in self._kept]
+        if values + momenta != self._addresses:
+            self._addresses = values + momenta
+            for struct, value, momentum in zip(self._structs, values, momenta, strict=True):
+                struct.value, struct.momentum = value, momentum

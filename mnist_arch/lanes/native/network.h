@@ -83,6 +83,10 @@ struct Stage {
   std::vector<float> weight_sums;     // [tile][weight]
   Buffer values, factors;             // [tile][...]
 
+  // Where the weights' gradient is taken over all tiles at once: the maps that it is taken of.
+  bool all_tiles = false;
+  Buffer inputs, slopes; // [tile][...]
+
   int channels() const { return spec.out_channels; }
   long values_in_batch(int64_t images) const {
     return long(images) * pass.value.height * pass.value.width;
@@ -140,13 +144,15 @@ class Network {
     const int last = int(stages_.size()) - 1;
     each_tile([&](int tile, int thread) {
       spread(slopes, stages_[last].pass.pooled, false, tile, gradient(last, tile));
-      restore(last, tile, threads_[thread]);
+      restore(last, tile, threads_[thread].input.data());
     });
     for (int i = last; i >= 0; --i) {
+      const bool weights_wanted = tensors[i].weight_gradient != nullptr;
       finish_slope_sums(stages_[i], tensors[i]);
       each_tile([&](int tile, int thread) {
-        backward_tile(i, tile, threads_[thread], tensors[i].weight_gradient != nullptr);
+        backward_tile(i, tile, threads_[thread], weights_wanted);
       });
+      if (stages_[i].all_tiles && weights_wanted) add_up_weights(i);
       write_gradients(stages_[i], tensors[i]);
     }
     return true;
@@ -167,6 +173,7 @@ class Network {
     stage.backward = Convolution(spec.kernel, flipped_padding, stage.slope,
                                  Layout(spec.in_channels, spec.height, spec.width, 0));
     stage.weight_gradient = WeightGradient(spec.kernel, spec.padding, input, stage.slope);
+    stage.all_tiles = stage.weight_gradient.suits_all_tiles();
     stage.packed.resize(stage.forward.packed());
     stage.packed_flipped.resize(stage.backward.packed());
     build_pass(stage, value, next_padding);
@@ -236,7 +243,11 @@ class Network {
       totals = std::max(totals, round_up(stage.weight_gradient.weights(), kVector) * kVector);
       stage.slope_sums.resize(tiles * channels * 2);
       stage.bias_sums.resize(tiles * channels);
-      stage.weight_sums.resize(tiles * stage.weight_gradient.weights());
+      stage.weight_sums.resize((stage.all_tiles ? 1 : tiles) * stage.weight_gradient.weights());
+      if (stage.all_tiles) {
+        stage.inputs.reserve(tiles * stage.weight_gradient.input.size);
+        stage.slopes.reserve(tiles * stage.slope.size);
+      }
     }
     for (Buffer& buffer : gradients_) buffer.reserve(tiles_ * gradient);
     for (Thread& thread : threads_) {
@@ -454,12 +465,12 @@ class Network {
   // ---- backward ----------------------------------------------------------------------------
 
   // With the gradient at the end of stage i known: its batch norm's sums, and its outputs again.
-  void restore(int i, int tile, Thread& thread) {
+  void restore(int i, int tile, float* outputs) {
     Stage& stage = stages_[i];
     double* sums = &stage.slope_sums[size_t(tile) * stage.channels() * 2];
     std::fill(sums, sums + 2 * stage.channels(), 0.0);
     LANES_DISPATCH(restore_pass, stage.pass, task(stage, tile), values(i, tile), gradient(i, tile),
-                   thread.input.data(), sums);
+                   outputs, sums);
   }
 
   // Batch norm: with n values x, s = gamma / deviation and slopes g at its output,
@@ -489,7 +500,7 @@ class Network {
 
   void backward_tile(int i, int tile, Thread& thread, bool weights_wanted) {
     Stage& stage = stages_[i];
-    float* slope = thread.slope.data();
+    float* slope = stage.all_tiles ? slopes(stage, tile) : thread.slope.data();
     double* bias_sums = &stage.bias_sums[size_t(tile) * stage.channels()];
     std::fill(bias_sums, bias_sums + stage.channels(), 0.0);
     LANES_DISPATCH(backward_pass, stage.pass, task(stage, tile), stage.slope, values(i, tile),
@@ -497,20 +508,37 @@ class Network {
     if (i > 0) {
       stage.backward.run(slope, stage.packed_flipped.data(), nullptr, kNoBound, gradient(i - 1, tile),
                          nullptr, 0, thread.scratch.data());
-      restore(i - 1, tile, thread);
+      restore(i - 1, tile, stage.all_tiles ? inputs(stage, tile) : thread.input.data());
     }
-    if (!weights_wanted) return;
+    if (!weights_wanted || stage.all_tiles) return;
     float* totals = thread.totals.data();
     const size_t count = stage.weight_gradient.weights();
     stage.weight_gradient.run(i > 0 ? thread.input.data() : image(tile), slope, totals);
     stage.weight_gradient.sum_lanes(totals, &stage.weight_sums[tile * count]);
   }
 
+  static float* slopes(Stage& stage, int tile) {
+    return stage.slopes.data() + tile * stage.slope.size;
+  }
+  static float* inputs(Stage& stage, int tile) {
+    return stage.inputs.data() + tile * stage.weight_gradient.input.size;
+  }
+
+  void add_up_weights(int i) {
+    Stage& stage = stages_[i];
+    const auto blocks = stage.weight_gradient.all_blocks();
+    const float* maps = i > 0 ? inputs(stage, 0) : image(0);
+    crew_.for_each(int(blocks.size()), [&](int block, int thread) {
+      stage.weight_gradient.run_block(blocks[block], tiles_, maps, slopes(stage, 0),
+                                      threads_[thread].totals.data(), stage.weight_sums.data());
+    });
+  }
+
   void write_gradients(Stage& stage, const LanesTensors& tensors) const {
     if (tensors.weight_gradient) {
       const long count = stage.weight_gradient.weights();
       std::memcpy(tensors.weight_gradient, stage.weight_sums.data(), count * sizeof(float));
-      for (int tile = 1; tile < tiles_; ++tile) {
+      for (int tile = 1; tile < (stage.all_tiles ? 1 : tiles_); ++tile) {
         const float* sums = &stage.weight_sums[size_t(tile) * count];
         for (long weight = 0; weight < count; ++weight) tensors.weight_gradient[weight] += sums[weight];
       }

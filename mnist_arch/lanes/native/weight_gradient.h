@@ -10,9 +10,10 @@ struct WeightGradientRows {
   const float* gradient; // of the block's first output channel, first row
   const float* input;    // the pixel that the first tap multiplies there
   float* totals;         // [output in block] vectors of [tap], `totals_output` floats apart
-  int rows, width;
+  int tiles, rows, width;
   bool fresh; // the totals hold nothing yet
-  long gradient_row, gradient_channel, input_row, input_tap, totals_output;
+  long gradient_tile, gradient_row, gradient_channel;
+  long input_tile, input_row, input_tap, totals_output;
 };
 
 typedef void (*WeightGradientKernel)(const WeightGradientRows&);
@@ -36,42 +37,44 @@ void weight_gradient_block(const WeightGradientRows& task) {
         total[o][t] = load(task.totals + o * task.totals_output + t * kVector);
     }
   }
-  for (int row = 0; row < task.rows; ++row)
-    for (int group = 0; group < kGroups; ++group) {
-      const float* gradient = task.gradient + row * task.gradient_row + group * kVector;
-      const float* input = task.input + row * task.input_row + group * kVector;
-      for (int column = 0; column < task.width; ++column) {
-        const auto pixel = [&](int tap) __attribute__((always_inline)) {
-          return load_once(input + tap / kTaps * task.input_row + tap % kTaps * task.input_tap);
-        };
-        const auto slope = [&](int o) __attribute__((always_inline)) {
-          return load_once(gradient + o * task.gradient_channel);
-        };
-        if constexpr (kOut <= kAll) { // the fewer stay in registers, the others pass by
-          Vector slopes[kOut];
+  const auto add_row = [&](const float* gradient, const float* input) __attribute__((always_inline)) {
+    for (int column = 0; column < task.width; ++column) {
+      const auto pixel = [&](int tap) __attribute__((always_inline)) {
+        return load_once(input + tap / kTaps * task.input_row + tap % kTaps * task.input_tap);
+      };
+      const auto slope = [&](int o) __attribute__((always_inline)) {
+        return load_once(gradient + o * task.gradient_channel);
+      };
+      if constexpr (kOut <= kAll) { // the fewer stay in registers, the others pass by
+        Vector slopes[kOut];
 #pragma GCC unroll 9
-          for (int o = 0; o < kOut; ++o) slopes[o] = slope(o);
+        for (int o = 0; o < kOut; ++o) slopes[o] = slope(o);
 #pragma GCC unroll 9
-          for (int t = 0; t < kAll; ++t) {
-            const Vector value = pixel(t);
+        for (int t = 0; t < kAll; ++t) {
+          const Vector value = pixel(t);
 #pragma GCC unroll 9
-            for (int o = 0; o < kOut; ++o) total[o][t] += slopes[o] * value;
-          }
-        } else {
-          Vector pixels[kAll];
-#pragma GCC unroll 9
-          for (int t = 0; t < kAll; ++t) pixels[t] = pixel(t);
-#pragma GCC unroll 9
-          for (int o = 0; o < kOut; ++o) {
-            const Vector value = slope(o);
-#pragma GCC unroll 9
-            for (int t = 0; t < kAll; ++t) total[o][t] += value * pixels[t];
-          }
+          for (int o = 0; o < kOut; ++o) total[o][t] += slopes[o] * value;
         }
-        gradient += kTile;
-        input += kTile;
+      } else {
+        Vector pixels[kAll];
+#pragma GCC unroll 9
+        for (int t = 0; t < kAll; ++t) pixels[t] = pixel(t);
+#pragma GCC unroll 9
+        for (int o = 0; o < kOut; ++o) {
+          const Vector value = slope(o);
+#pragma GCC unroll 9
+          for (int t = 0; t < kAll; ++t) total[o][t] += value * pixels[t];
+        }
       }
+      gradient += kTile;
+      input += kTile;
     }
+  };
+  for (int tile = 0; tile < task.tiles; ++tile)
+    for (int row = 0; row < task.rows; ++row)
+      for (int group = 0; group < kGroups; ++group)
+        add_row(task.gradient + tile * task.gradient_tile + row * task.gradient_row + group * kVector,
+                task.input + tile * task.input_tile + row * task.input_row + group * kVector);
 #pragma GCC unroll 9
   for (int o = 0; o < kOut; ++o) {
 #pragma GCC unroll 9
@@ -214,35 +217,94 @@ struct WeightGradient {
   // tile: the convolution's input; slopes: the gradient of its output.
   void run(const float* tile, const float* slopes, float* totals) const {
     if (adds) std::memset(totals, 0, size_t(weights()) * kVector * sizeof(float));
-    WeightGradientRows task{};
-    task.width = gradient.width;
-    task.gradient_row = gradient.row;
-    task.gradient_channel = gradient.channel;
-    task.input_row = input.row;
-    task.input_tap = kernel == 1 ? input.channel : kTile;
-    task.totals_output = long(input.channels) * kernel * kernel * kVector;
+    WeightGradientRows task = new_task(long(input.channels) * kernel * kernel);
     const int channels = kernel == 1 ? 1 : input.channels;
     for (const Taps& run : taps)
       for (const std::vector<Segment>& band : bands)
         for (const Span& block : run.blocks)
           for (int in = 0; in < channels; ++in)
             for (const Segment& rows : band) {
-              task.rows = rows.last_row - rows.first_row;
-              task.fresh = rows.fresh;
-              task.input = tile + input.origin() + in * input.channel - padding * kTile +
-                           (rows.first_row + rows.kernel_row - padding) * input.row +
-                           run.first * task.input_tap;
-              task.gradient = slopes + gradient.origin() + block.first * gradient.channel +
-                              rows.first_row * gradient.row;
-              task.totals = totals + block.first * task.totals_output +
-                            ((long(in) * kernel + rows.kernel_row) * kernel + run.first) * kVector;
-              weight_gradient_kernel(block.size, rows.kernel_rows, run.size)(task);
+              add(task, run, block, in, rows, tile, slopes,
+                  totals + block.first * task.totals_output + in * kernel * kernel * kVector);
             }
   }
 
   // totals -> one number for each weight. totals is padded to a multiple of kVector vectors.
-  void sum_lanes(const float* totals, float* sums) const {
-    const long count = weights();
+  void sum_lanes(const float* totals, float* sums) const { sum_lanes(totals, weights(), sums); }
+
+  // ---- the same over all tiles of a batch --------------------------------------------------
+  //
+  // Where maps are small, a tile's totals are more to write and read than its maps. A block of
+  // output channels and one input channel meet all tiles, and leave numbers only.
+
+  static constexpr int kMostTaps = 25; // of a kernel, of which `run_block` knows no more
+
+  // Whether two maps of a tile leave room for those of other tiles in the second-level cache.
+  bool suits_all_tiles() const {
+    return kernel > 1 && kernel * kernel <= kMostTaps &&
+           (input.size + gradient.size) * long(sizeof(float)) <= 144 * 1024;
+  }
+
+  std::vector<std::pair<int, int>> all_blocks() const { // (taps, block)
+    std::vector<std::pair<int, int>> result;
+    for (size_t run = 0; run < taps.size(); ++run)
+      for (size_t block = 0; block < taps[run].blocks.size(); ++block)
+        result.push_back({int(run), int(block)});
+    return result;
+  }
+
+  // maps, slopes: of the first tile; the others follow, `input.size` and `gradient.size` floats apart.
+  // totals: memory for a block and one input channel. sums: those of the block get their numbers.
+  void run_block(std::pair<int, int> which, int tiles, const float* maps, const float* slopes,
+                 float* totals, float* sums) const {
+    const Taps& run = taps[which.first];
+    const Span& block = run.blocks[which.second];
+    const int all = kernel * kernel;
+    WeightGradientRows task = new_task(all);
+    task.tiles = tiles;
+    for (int in = 0; in < input.channels; ++in) {
+      if (adds) std::memset(totals, 0, size_t(block.size) * all * kVector * sizeof(float));
+      for (const std::vector<Segment>& band : bands)
+        for (const Segment& rows : band) add(task, run, block, in, rows, maps, slopes, totals);
+      float numbers[kMaxBlock * kMostTaps];
+      sum_lanes(totals, block.size * all, numbers);
+      for (int o = 0; o < block.size; ++o)
+        for (int tap = 0; tap < all; ++tap)
+          if (tap % kernel >= run.first && tap % kernel < run.first + run.size)
+            sums[(long(block.first + o) * input.channels + in) * all + tap] = numbers[o * all + tap];
+    }
+  }
+
+ private:
+  WeightGradientRows new_task(long vectors_an_output) const {
+    WeightGradientRows task{};
+    task.tiles = 1;
+    task.width = gradient.width;
+    task.gradient_tile = gradient.size;
+    task.input_tile = input.size;
+    task.gradient_row = gradient.row;
+    task.gradient_channel = gradient.channel;
+    task.input_row = input.row;
+    task.input_tap = kernel == 1 ? input.channel : kTile;
+    task.totals_output = vectors_an_output * kVector;
+    return task;
+  }
+
+  // totals: of the block's first output channel and input channel `in`.
+  void add(WeightGradientRows& task, const Taps& run, const Span& block, int in,
+           const Segment& rows, const float* tile, const float* slopes, float* totals) const {
+    task.fresh = rows.fresh;
+    task.rows = rows.last_row - rows.first_row;
+    task.input = tile + input.origin() + in * input.channel - padding * kTile +
+                 (rows.first_row + rows.kernel_row - padding) * input.row +
+                 run.first * task.input_tap;
+    task.gradient = slopes + gradient.origin() + block.first * gradient.channel +
+                    rows.first_row * gradient.row;
+    task.totals = totals + (long(rows.kernel_row) * kernel + run.first) * kVector;
+    weight_gradient_kernel(block.size, rows.kernel_rows, run.size)(task);
+  }
+
+  static void sum_lanes(const float* totals, long count, float* sums) {
     for (long first = 0; first < count; first += kVector) {
       Vector vectors[kVector];
 #pragma GCC unroll 16
