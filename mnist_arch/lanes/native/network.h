@@ -235,9 +235,10 @@ class Network {
 
   void reserve_backward() {
     size_t gradient = 0, slope = 0, totals = 0, scratch = 0;
-    for (Stage& stage : stages_) {
+    for (size_t i = 0; i < stages_.size(); ++i) {
+      Stage& stage = stages_[i];
       const size_t tiles = tiles_, channels = stage.channels();
-      gradient = std::max(gradient, size_t(stage.pass.pooled.size));
+      if (!fits_next_values(i)) gradient = std::max(gradient, size_t(stage.pass.pooled.size));
       slope = std::max(slope, size_t(stage.slope.size));
       scratch = std::max(scratch, size_t(stage.backward.scratch()));
       totals = std::max(totals, round_up(stage.weight_gradient.weights(), kVector) * kVector);
@@ -279,9 +280,15 @@ class Network {
     finish_tile(i - 1, tile, values(i - 1, tile), thread.input.data());
     return thread.input.data();
   }
-  // The gradient at the end of stage i: two buffers take turns.
+  // The gradient at the end of stage i: it takes the place of the next stage's values, which nothing
+  // reads once they have been passed back and which are in the cache; or, where these are fewer,
+  // that of the gradient two stages on.
   float* gradient(int i, int tile) {
+    if (fits_next_values(i)) return values(i + 1, tile);
     return gradients_[i % 2].data() + tile * stages_[i].pass.pooled.size;
+  }
+  bool fits_next_values(size_t i) const {
+    return i + 1 < stages_.size() && stages_[i].pass.pooled.size <= stages_[i + 1].pass.value.size;
   }
 
   int valid(int tile) const { return int(std::min<int64_t>(kTile, count_ - int64_t(tile) * kTile)); }
