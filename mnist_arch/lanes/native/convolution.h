@@ -27,8 +27,8 @@ class Convolution {
     else direct_.pack(weights, packed);
   }
 
-  // tile, result: one tile. With `sums` [output channels]: applies the lower bound, and adds up each
-  // channel over the tile's first `valid` lanes.
+  // tile, result: one tile. With `sums` [output channels]: applies the lower bound, and adds up
+  // each channel over the tile's first `valid` lanes.
   void run(const float* tile, const float* packed, const float* bias, float lower, float* result,
            ChannelSums* sums, int valid, float* scratch) const {
     for (int group = 0; group < kGroups; ++group)
@@ -68,7 +68,7 @@ class Convolution {
         block_sums[i].end_row(block.size);
       }
     }
-    // Rows were added up, then the plane, now (in double) lanes: a float sum over all would be poor.
+    // Rows were added up, then the plane, now (in double) lanes: one float sum would be poor.
     for (size_t i = 0; i < block_sums.size(); ++i)
       for (int o = 0; o < kind.blocks[i].size; ++o) {
         ChannelSums& channel = sums[kind.blocks[i].first + o];

@@ -157,7 +157,8 @@ struct Direct {
       task.kernel = of.kernel;
       task.input_row = of.input.row;
       task.input_channel = of.input.channel;
-      task.input = tile + of.input.origin() + (row - of.padding) * of.input.row - of.padding * kTile;
+      task.input =
+          tile + of.input.origin() + (row - of.padding) * of.input.row - of.padding * kTile;
       task.first_row = std::max(0, of.padding - row);
       task.last_row = std::min(of.kernel, of.input.height + of.padding - row);
       for (size_t i = 0; i < of.blocks.size(); ++i) {

@@ -37,7 +37,8 @@ void weight_gradient_block(const WeightGradientRows& task) {
         total[o][t] = load(task.totals + o * task.totals_output + t * kVector);
     }
   }
-  const auto add_row = [&](const float* gradient, const float* input) __attribute__((always_inline)) {
+  const auto add_row = [&](const float* gradient,
+                           const float* input) __attribute__((always_inline)) {
     for (int column = 0; column < task.width; ++column) {
       const auto pixel = [&](int tap) __attribute__((always_inline)) {
         return load_once(input + tap / kTaps * task.input_row + tap % kTaps * task.input_tap);
@@ -73,12 +74,14 @@ void weight_gradient_block(const WeightGradientRows& task) {
   for (int tile = 0; tile < task.tiles; ++tile)
     for (int row = 0; row < task.rows; ++row)
       for (int group = 0; group < kGroups; ++group)
-        add_row(task.gradient + tile * task.gradient_tile + row * task.gradient_row + group * kVector,
-                task.input + tile * task.input_tile + row * task.input_row + group * kVector);
+        add_row(task.gradient + group * kVector + row * task.gradient_row +
+                    tile * task.gradient_tile,
+                task.input + group * kVector + row * task.input_row + tile * task.input_tile);
 #pragma GCC unroll 9
   for (int o = 0; o < kOut; ++o) {
 #pragma GCC unroll 9
-    for (int t = 0; t < kAll; ++t) store(task.totals + o * task.totals_output + t * kVector, total[o][t]);
+    for (int t = 0; t < kAll; ++t)
+      store(task.totals + o * task.totals_output + t * kVector, total[o][t]);
   }
 }
 
@@ -186,7 +189,8 @@ struct WeightGradient {
       const int from = std::max(0, padding - row);
       const int rows = std::min(kernel, input.height + padding - row) - from;
       Segment* before = segments.empty() ? nullptr : &segments.back();
-      if (before && before->kernel_row == from && before->kernel_rows == rows) before->last_row = row + 1;
+      if (before && before->kernel_row == from && before->kernel_rows == rows)
+        before->last_row = row + 1;
       else segments.push_back({row, row + 1, from, rows, false});
     }
     return segments;
@@ -253,7 +257,7 @@ struct WeightGradient {
     return result;
   }
 
-  // maps, slopes: of the first tile; the others follow, `input.size` and `gradient.size` floats apart.
+  // maps, slopes: of the first tile; the others follow, input.size and gradient.size floats apart.
   // totals: memory for a block and one input channel. sums: those of the block get their numbers.
   void run_block(std::pair<int, int> which, int tiles, const float* maps, const float* slopes,
                  float* totals, float* sums) const {
@@ -271,7 +275,8 @@ struct WeightGradient {
       for (int o = 0; o < block.size; ++o)
         for (int tap = 0; tap < all; ++tap)
           if (tap % kernel >= run.first && tap % kernel < run.first + run.size)
-            sums[(long(block.first + o) * input.channels + in) * all + tap] = numbers[o * all + tap];
+            sums[(long(block.first + o) * input.channels + in) * all + tap] =
+                numbers[o * all + tap];
     }
   }
 

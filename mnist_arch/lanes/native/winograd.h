@@ -63,7 +63,8 @@ struct QuadRow {
  private:
   LANES_INLINE void transform(Vector d0, Vector d1, Vector d2, Vector d3, Vector d4, Vector d5,
                               float* result) const {
-    const Vector a = broadcast(kA), a2 = broadcast(kA2), b = broadcast(kB), b2 = broadcast(kB2);
+    const Vector a = broadcast(kA), a2 = broadcast(kA2);
+    const Vector b = broadcast(kB), b2 = broadcast(kB2);
     const Vector product = broadcast(kA2 * kB2), sum = broadcast(kA2 + kB2);
     const Vector even_a = d4 - b2 * d2, odd_a = d3 - b2 * d1;
     const Vector even_b = d4 - a2 * d2, odd_b = d3 - a2 * d1;
@@ -88,9 +89,11 @@ struct QuadTask : RowTask {
 // left: outputs from this quad to the end of the row.
 typedef void (*QuadKernel)(const QuadTask&, int quad, int left);
 
-// Adds to `total` the products of one pair. weights: [pair][kernel row][channel][output in block][2].
+// Adds to `total` the products of one pair.
+// weights: [pair][kernel row][channel][output in block][2].
 template <int kOut, int kQuads>
-LANES_INLINE void add_pair(const QuadTask& task, int quad, int pair, Vector (&total)[kOut][kQuads][2]) {
+LANES_INLINE void add_pair(const QuadTask& task, int quad, int pair,
+                           Vector (&total)[kOut][kQuads][2]) {
   for (int r = 0; r < task.row_count; ++r) {
     const float* input = task.rows[r] + quad * task.quad + pair * task.pair;
     const float* weights = task.weights + pair * task.weights_pair + r * task.weights_row;
@@ -231,7 +234,9 @@ struct Winograd {
       for (int r = 0; r < kKernel; ++r)
         for (int in = 0; in < input.channels; ++in)
           for (int o = 0; o < block.size; ++o, packed += 2) {
-            const auto tap = [&](int i) { return weights.at(block.first + o, in, r * kKernel + i); };
+            const auto tap = [&](int i) {
+              return weights.at(block.first + o, in, r * kKernel + i);
+            };
             const float g0 = tap(0), g1 = tap(1), g2 = tap(2);
             packed[0] = (g0 + kA2 * g2 + kA * g1) * m;
             packed[1] = (g0 + kA2 * g2 - kA * g1) * m;
@@ -281,7 +286,7 @@ struct Winograd {
       const int skipped = first(output_row) - (output_row - of.padding);
       const int width = of.output.width;
       for (int quad = 0, quads; quad < of.row.quads; quad += quads) {
-        quads = std::min(kRun, of.row.quads - quad); // every block meets them while they are at hand
+        quads = std::min(kRun, of.row.quads - quad); // at hand while every block meets them
         for (size_t i = 0; i < of.blocks.size(); ++i) {
           static_cast<RowTask&>(task) = tasks[i];
           task.weights_pair = of.packed(of.blocks[i]) / kPairs;
