@@ -136,7 +136,8 @@ def variants(design: Callable[[], nn.Sequential], compiled: bool, folder: Path) 
         "published loop": published_step(design(), folder),
     }
     if compiled:
-        os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # so that compiling is seen
+        os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # so that compiling is seen,
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")  # even if done before
         steps["compile"] = training_step(torch.compile(design()))  # type: ignore[arg-type]
     return steps
 
