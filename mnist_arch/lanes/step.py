@@ -6,6 +6,7 @@ The optimiser stays torch's: its settings are read at every step, its momentum i
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,7 +46,7 @@ class Step:
         self._optimiser = optimiser
         self._parameters = parameters(network._stages)
         self._kept: list[dict[str, Tensor]] = []  # of each parameter: what its momentum is in
-        self._kept_in: object = None
+        self._seen: list[dict[str, Tensor]] = []  # the same in the optimiser's order
         self._addresses: list[int] = []
         self._gradients = [torch.empty_like(parameter) for parameter in self._parameters]
         self._structs = (ParameterStruct * len(self._parameters))()
@@ -71,8 +72,10 @@ class Step:
     def _point(self) -> None:
         """Write the addresses of parameters and momenta, if any is not where it was."""
         state = self._optimiser.state
-        if state is not self._kept_in or len(state) != len(self._kept):  # new, loaded or cleared
-            self._kept_in, self._kept = state, [state[each] for each in self._parameters]
+        same = len(state) == len(self._seen) and all(map(operator.is_, state.values(), self._seen))
+        if not (same and self._kept):  # new, loaded or cleared
+            self._kept = [state[each] for each in self._parameters]
+            self._seen = list(state.values())
             for kept, parameter in zip(self._kept, self._parameters, strict=True):
                 if kept.get("momentum_buffer") is None:
                     kept["momentum_buffer"] = torch.zeros_like(parameter)

@@ -104,6 +104,25 @@ def test_a_schedule_moves_the_rate_without_a_warning() -> None:
     assert all(map(torch.equal, before, fast.parameters()))
 
 
+def test_momentum_starts_afresh_where_the_optimiser_does() -> None:
+    torch.manual_seed(3)
+    fast = lanes.accelerate(small_network())
+    (first, second), settings = batches(2), {"momentum": 0.9}
+    optimiser = descent(fast, **settings)
+    step = fast.stepper(optimiser)
+    assert step is not None
+    step(*first)
+    other = lanes.accelerate(copy.deepcopy(nn.Sequential(*fast)))
+    other_step = other.stepper(descent(other, **settings))
+    assert other_step is not None
+    optimiser.state.clear()
+    for parameter in fast.parameters():  # as many entries as before
+        optimiser.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
+    step(*second)
+    other_step(*second)
+    assert all(map(torch.equal, fast.parameters(), other.parameters()))
+
+
 def test_momentum_goes_on_from_a_checkpoint() -> None:
     torch.manual_seed(3)
     fast = lanes.accelerate(small_network())
