@@ -10,141 +10,50 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from mnist_arch.errors import UserError
+from mnist_arch.layers import (
+    LAYER_TYPES,
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Layer,
+    Linear,
+    LocalAveragePool,
+    MaxPool,
+    Sum,
+)
+from mnist_arch.values import MAX_INTEGER, DesignError, short
 
-MAX_INTEGER = 10**15
-"""Largest integer a spec takes: far above any network, small enough to print."""
+__all__ = [
+    "LAYER_TYPES",
+    "MAX_INTEGER",
+    "MAX_JSON_CHARACTERS",
+    "MAX_LAYERS",
+    "AveragePool",
+    "Conv",
+    "DepthwiseConv",
+    "Design",
+    "DesignError",
+    "Dropout",
+    "Layer",
+    "Linear",
+    "LocalAveragePool",
+    "MaxPool",
+    "Sum",
+]
+
 MAX_LAYERS = 1_000
 """Most layers a design holds; more is refused before any of them is read."""
 
 MAX_JSON_CHARACTERS = 1_000_000  # a thousand layers need a tenth of it
 
 
-class DesignError(UserError):
-    """A design, or its JSON, that breaks a rule of the format; says which and with what value."""
-
-
-def _integer(owner: str, name: str, value: object, minimum: int) -> None:
-    """Raise `DesignError` unless `value` is an integer in [minimum, MAX_INTEGER]."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DesignError(f"{owner}: {name} must be a whole number, got {_short(value)}")
-    if not minimum <= value <= MAX_INTEGER:
-        raise DesignError(
-            f"{owner}: {name} must be from {minimum:,} to {MAX_INTEGER:,}, got {_short(value)}"
-        )
-
-
-def _boolean(owner: str, name: str, value: object) -> None:
-    """Raise `DesignError` unless `value` is true or false."""
-    if not isinstance(value, bool):
-        raise DesignError(f"{owner}: {name} must be true or false, got {_short(value)}")
-
-
 def _layer_count(count: int) -> None:
     """Raise `DesignError` unless a design may have that many layers."""
     if not 1 <= count <= MAX_LAYERS:
         raise DesignError(f"a design must have from 1 to {MAX_LAYERS:,} layers, got {count:,}")
-
-
-def _short(value: object) -> str:
-    """The start of a value's text, short enough for a one-line message."""
-    if isinstance(value, int) and abs(value) > 10**30:
-        return f"an integer of {value.bit_length()} bits"
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # nested too deeply, or an integer too long to print
-        return f"a {type(value).__name__} too large to show"
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-@dataclass(frozen=True, slots=True)
-class Conv:
-    """A square convolution of stride 1, with the batch norm and the ReLU that follow it.
-
-    `padding` is in pixels on each side; `kernel // 2` keeps the size of an odd kernel's map.
-    """
-
-    type: ClassVar[str] = "conv"
-    out_channels: int
-    kernel: int = 3
-    padding: int = 1
-    batch_norm: bool = True
-    relu: bool = True
-    bias: bool = False
-
-    def __post_init__(self) -> None:
-        _integer("conv", "out_channels", self.out_channels, 1)
-        _integer("conv", "kernel", self.kernel, 1)
-        _integer("conv", "padding", self.padding, 0)
-        if self.padding > self.kernel // 2:
-            raise DesignError(
-                f"conv: padding must be at most half the kernel ({self.kernel // 2:,}), "
-                f"got {self.padding:,}"
-            )
-        for name in ("batch_norm", "relu", "bias"):
-            _boolean("conv", name, getattr(self, name))
-
-
-@dataclass(frozen=True, slots=True)
-class Dropout:
-    """Dropout of whole channels or of single values (`element`), at `rate` in [0, 1)."""
-
-    type: ClassVar[str] = "dropout"
-    rate: float
-    kind: Literal["channel", "element"] = "channel"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float):
-            raise DesignError(f"dropout: rate must be a number, got {_short(self.rate)}")
-        if not 0 <= self.rate < 1:
-            raise DesignError(
-                f"dropout: rate must be at least 0 and below 1, got {_short(self.rate)}"
-            )
-        object.__setattr__(self, "rate", float(self.rate) + 0.0)  # 0, 0.0 and -0.0 print alike
-        if self.kind not in ("channel", "element"):
-            raise DesignError(
-                f"dropout: kind must be 'channel' or 'element', got {_short(self.kind)}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class MaxPool:
-    """Maximum over squares of `size` pixels, moved by `size`; a rest at the edge is dropped."""
-
-    type: ClassVar[str] = "max_pool"
-    size: int = 2
-
-    def __post_init__(self) -> None:
-        _integer("max_pool", "size", self.size, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class AveragePool:
-    """Average over the whole remaining map, one value a channel."""
-
-    type: ClassVar[str] = "average_pool"
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """A fully connected layer over the flattened map; a design may hold it, the rules refuse it."""
-
-    type: ClassVar[str] = "linear"
-    out_features: int
-    bias: bool = True
-
-    def __post_init__(self) -> None:
-        _integer("linear", "out_features", self.out_features, 1)
-        _boolean("linear", "bias", self.bias)
-
-
-Layer = Conv | Dropout | MaxPool | AveragePool | Linear
-
-LAYER_TYPES: dict[str, type[Layer]] = {
-    spec.type: spec for spec in (Conv, Dropout, MaxPool, AveragePool, Linear)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +64,9 @@ class Design:
 
     def __post_init__(self) -> None:
         _layer_count(len(self.layers))
+        for position, layer in enumerate(self.layers, 1):
+            if isinstance(layer, Sum) and layer.layer > position - 2:
+                raise DesignError(_no_such_sum(position, layer))
 
     @property
     def fingerprint(self) -> str:
@@ -163,8 +75,8 @@ class Design:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """The design as plain JSON values."""
-        return {"layers": [{"type": layer.type, **asdict(layer)} for layer in self.layers]}
+        """The design as plain JSON values; a field younger than the format only where it tells."""
+        return {"layers": [{"type": layer.type, **_told(layer)} for layer in self.layers]}
 
     def to_json(self) -> str:
         """The design as JSON text, one line a layer, ending in a newline."""
@@ -196,7 +108,7 @@ class Design:
         """Read a design from plain JSON values; raises `DesignError` as `from_json` does."""
         if not isinstance(document, Mapping) or not isinstance(document.get("layers"), list):
             raise DesignError(
-                f'a design must be an object {{"layers": [...]}}, got {_short(document)}'
+                f'a design must be an object {{"layers": [...]}}, got {short(document)}'
             )
         _only_known_keys("design", document, {"layers"})
         specs = document["layers"]
@@ -204,12 +116,47 @@ class Design:
         return Design(tuple(_read_layer(index, spec) for index, spec in enumerate(specs, 1)))
 
 
+_FIRST_FIELDS = {
+    "conv": {"kernel", "padding", "batch_norm", "relu", "bias"},
+    "dropout": {"kind"},
+    "max_pool": {"size"},
+    "linear": {"bias"},
+    "depthwise_conv": {"kernel", "padding", "batch_norm", "bias"},
+    "local_average_pool": {"size"},
+}
+"""Fields with a default that a layer's JSON held from its start: fingerprints were made so."""
+
+
+def _told(layer: Layer) -> dict[str, Any]:
+    """The fields of a layer that its JSON tells.
+
+    A field that was added later is left out where the others make the same layer, so that a new
+    field never changes the fingerprint of an old design.
+    """
+    values: dict[str, Any] = asdict(layer)
+    for name in _optional(type(layer)) - _FIRST_FIELDS.get(layer.type, set()):
+        others = {key: value for key, value in values.items() if key != name}
+        if type(layer)(**others) == layer:
+            values = others
+    return values
+
+
+def _no_such_sum(position: int, layer: Sum) -> str:
+    """Why a sum at `position` cannot name the layer that it names."""
+    if position < 3:
+        return f"layer {position}: sum: two layers must stand before it"
+    return (
+        f"layer {position}: sum: layer must be from 1 to {position - 2:,} (the layer right before "
+        f"it is added anyway), got {layer.layer:,}"
+    )
+
+
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a dict of JSON pairs, refusing a key that stands twice."""
     result = dict(pairs)
     if len(result) < len(pairs):
         [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise DesignError(f"key {_short(repeated)} stands twice in one object")
+        raise DesignError(f"key {short(repeated)} stands twice in one object")
     return result
 
 
@@ -218,18 +165,18 @@ def _only_known_keys(owner: str, document: Mapping[str, Any], known: set[str]) -
     unknown = sorted(document.keys() - known, key=str)
     if unknown:
         raise DesignError(
-            f"{owner}: unknown key {_short(unknown[0])}, allowed are {', '.join(sorted(known))}"
+            f"{owner}: unknown key {short(unknown[0])}, allowed are {', '.join(sorted(known))}"
         )
 
 
 def _read_layer(index: int, spec: object) -> Layer:
     """Read layer number `index` (from 1) of a JSON design; raises `DesignError`."""
     if not isinstance(spec, Mapping):
-        raise DesignError(f"layer {index}: must be an object with a type, got {_short(spec)}")
+        raise DesignError(f"layer {index}: must be an object with a type, got {short(spec)}")
     name = spec.get("type")
     if not isinstance(name, str) or name not in LAYER_TYPES:
         raise DesignError(
-            f"layer {index}: type must be one of {', '.join(LAYER_TYPES)}, got {_short(name)}"
+            f"layer {index}: type must be one of {', '.join(LAYER_TYPES)}, got {short(name)}"
         )
     layer_type = LAYER_TYPES[name]
     known = {field.name for field in fields(layer_type)}

@@ -6,20 +6,32 @@ Pure integer arithmetic: no torch, no allocation, whatever the widths.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
-from mnist_arch.design import (
-    AveragePool,
-    Conv,
-    Design,
-    DesignError,
-    Dropout,
-    Layer,
-    Linear,
-    MaxPool,
+from mnist_arch.arithmetic import (
+    ACTIVATION_MODULES,
+    BatchNorm,
+    Convolution,
+    Misfit,
+    Operation,
+    Step,
+    steps,
 )
+from mnist_arch.design import Design, DesignError
+from mnist_arch.layers import Activation, Layer, Shape, Sum
 
-Shape = tuple[int, int, int]
-"""Channels, rows, columns of one image's map."""
+__all__ = [
+    "CLASSES",
+    "IMAGE_SHAPE",
+    "BatchNorm",
+    "Convolution",
+    "Node",
+    "Operation",
+    "Plan",
+    "PlanError",
+    "Shape",
+    "plan",
+]
 
 IMAGE_SHAPE: Shape = (1, 28, 28)
 CLASSES = 10
@@ -28,178 +40,184 @@ CLASSES = 10
 class PlanError(DesignError):
     """A design through which no image can pass; names the layer and its input map.
 
-    `layers` are the plan's lines up to there.
+    `nodes` are the plan's nodes up to there. `limit` says what is broken, with the value
+    `counted` and the largest one `allowed`.
     """
 
-    def __init__(self, message: str, layers: tuple[PlannedLayer, ...]) -> None:
+    def __init__(
+        self, message: str, nodes: tuple[Node, ...], limit: str, counted: int, allowed: int
+    ) -> None:
         super().__init__(message)
-        self.layers = layers
+        self.nodes = nodes
+        self.limit, self.counted, self.allowed = limit, counted, allowed
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedLayer:
-    """One line of a plan: a torch module with what goes in, what comes out and what it costs.
+class Node:
+    """One operation of a network: what it takes, what comes out of it and what it costs.
 
-    `position` counts the design's layers from 1; a `Conv` spec becomes a Conv2d line and, with
-    batch norm, a BatchNorm2d line. A ReLU has no line of its own (as in the published log):
-    `relu` says that one follows. `macs` counts the multiply-accumulates of convolutions and
-    fully connected layers for one image. `receptive_field` is the side, in input pixels, of the
-    square that one output value can see, by Araujo et al., "Computing receptive fields of
-    convolutional neural networks", Distill 2019: r += (kernel - 1) * jump, jump *= stride; it
-    may exceed the image.
+    `position` counts the design's layers from 1; a `Conv` makes a node `Convolution` and, with
+    batch norm, a node `BatchNorm`. `inputs` are indices of earlier nodes: none for the first
+    node, which takes the image, two for a sum, whose second is the earlier map. `activation` is
+    applied to the node's output; like in the published log it has no node of its own. `module` is
+    the torch module. `macs` counts the multiply-accumulates of convolutions and fully connected
+    layers for one image. `receptive_field` is the side, in input pixels, of the square that one
+    output value can see, by Araujo et al., "Computing receptive fields of convolutional neural
+    networks", Distill 2019: r += (kernel - 1) * jump, jump *= stride; it may exceed the image.
+    `jump` is the distance of neighbouring output values in input pixels. For a sum both are the
+    larger ones of its inputs.
     """
 
     position: int
     spec: Layer
+    operation: Operation
+    inputs: tuple[int, ...]
+    label: str
     module: str
     input_shape: Shape
     output_shape: Shape
     parameters: int
     macs: int
     receptive_field: int
-    relu: bool = False
+    jump: int
+    activation: Activation
 
     @property
-    def label(self) -> str:
-        """A short name for messages, such as `layer 9 (linear 490 -> 10)`."""
-        return f"layer {self.position} ({_describe(self.spec, self.input_shape)})"
+    def activation_module(self) -> str:
+        """The torch module of the activation, such as `ReLU`; nothing where there is none."""
+        return ACTIVATION_MODULES[self.activation]
 
     @property
     def covers_its_map(self) -> bool:
-        """Whether this is a convolution each of whose output pixels sees its whole input map.
+        """Whether this is a convolution whose weights are used at one place, or see all places.
 
         Output pixel o sees rows o - padding to o - padding + kernel - 1; for the first and the
-        last of them that is the whole side when kernel >= side + padding.
+        last of them that is the whole side when kernel >= side + padding. A stride may leave one
+        output pixel where the kernel is smaller.
         """
-        if self.module != "Conv2d" or not isinstance(self.spec, Conv):
+        if not isinstance(self.operation, Convolution):
             return False
-        return self.spec.kernel >= self.input_shape[1] + self.spec.padding
+        operation = self.operation
+        covers = operation.kernel >= self.input_shape[1] + operation.padding
+        return covers or self.output_shape[1:] == (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A design walked from the image to the logits: its lines and their totals."""
+    """A design walked from the image to the logits: its nodes in order and their totals."""
 
     design: Design
-    layers: tuple[PlannedLayer, ...]
+    nodes: tuple[Node, ...]
+
+    @property
+    def layers(self) -> tuple[Node, ...]:
+        """The nodes, by their former name."""
+        return self.nodes
 
     @property
     def parameters(self) -> int:
         """Parameters of the whole network, trainable or not."""
-        return sum(layer.parameters for layer in self.layers)
+        return sum(node.parameters for node in self.nodes)
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
-        return sum(layer.macs for layer in self.layers)
+        return sum(node.macs for node in self.nodes)
 
     @property
     def receptive_field(self) -> int:
         """Receptive field of a logit, in pixels a side."""
-        return self.layers[-1].receptive_field
+        return self.nodes[-1].receptive_field
 
     @property
     def output_shape(self) -> Shape:
         """Shape of what comes out for one image: (10, 1, 1) when the design makes ten logits."""
-        return self.layers[-1].output_shape
+        return self.nodes[-1].output_shape
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The place of each node's module among the built network's modules, from 0.
 
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """Where the walk stands: the map so far, its receptive field, the stride of its pixels."""
+        An activation is a module of its own, right behind its node's; names in a `state_dict`
+        begin with these numbers.
+        """
+        counts = [1 + bool(node.activation_module) for node in self.nodes]
+        return tuple(accumulate(counts[:-1], initial=0))
 
-    shape: Shape
-    receptive_field: int
-    jump: int
+    @property
+    def sums(self) -> dict[int, int]:
+        """The place of each sum's module -> that of the module whose output it adds.
+
+        That is the module of an activation where one follows the node that is added.
+        """
+        places = self.places
+        added = {
+            place: node.inputs[1]
+            for place, node in zip(places, self.nodes, strict=True)
+            if len(node.inputs) == 2
+        }
+        return {
+            place: places[index] + bool(self.nodes[index].activation_module)
+            for place, index in added.items()
+        }
 
 
 def plan(design: Design) -> Plan:
-    """Walk a design once; raises `PlanError` if a map shrinks to nothing on the way."""
-    here = _Position(IMAGE_SHAPE, 1, 1)
-    lines: list[PlannedLayer] = []
+    """Walk a design once; raises `PlanError` if a layer cannot take the map that it is given.
+
+    Raises `TypeError` for a layer that `arithmetic` does not know.
+    """
+    nodes: list[Node] = []
+    last_of: dict[int, int] = {}  # layer number -> index of its last node
     for position, spec in enumerate(design.layers, 1):
-        there = _step(spec, here)
-        if there is None:
-            side = here.shape[1]
+        shape = nodes[-1].output_shape if nodes else IMAGE_SHAPE
+        label = f"layer {position} ({spec.words(shape)})"
+        other = last_of[spec.layer] if isinstance(spec, Sum) else None
+        try:
+            for step in _fitting(spec, shape, None if other is None else nodes[other]):
+                nodes.append(_node(position, spec, label, step, nodes, other))
+        except Misfit as misfit:
             raise PlanError(
-                f"layer {position} ({_describe(spec, here.shape)}): leaves nothing of its "
-                f"{side}x{side} input map; use a smaller kernel, more padding or fewer pools",
-                tuple(lines),
-            )
-        lines += _lines(position, spec, here, there)
-        here = there
-    return Plan(design, tuple(lines))
+                f"{label}: {misfit}", tuple(nodes), misfit.limit, misfit.counted, misfit.allowed
+            ) from None
+        last_of[position] = len(nodes) - 1
+    return Plan(design, tuple(nodes))
 
 
-def _step(spec: Layer, here: _Position) -> _Position | None:
-    """Where the walk stands after `spec`; None if nothing is left of the map."""
-    channels, side, _ = here.shape
-    if isinstance(spec, Dropout):
-        return here
-    if isinstance(spec, Conv):
-        after, kernel, stride = side + 2 * spec.padding - spec.kernel + 1, spec.kernel, 1
-        channels = spec.out_channels
-    elif isinstance(spec, MaxPool):
-        after, kernel, stride = side // spec.size, spec.size, spec.size
-    else:
-        after, kernel, stride = 1, side, 1
-        channels = spec.out_features if isinstance(spec, Linear) else channels
-    if after < 1:
-        return None
-    return _Position(
-        (channels, after, after),
-        here.receptive_field + (kernel - 1) * here.jump,
-        here.jump * stride,
-    )
+def _fitting(spec: Layer, shape: Shape, other: Node | None) -> tuple[Step, ...]:
+    """The steps of a layer; raises `Misfit` where they lead nowhere or do not fit."""
+    found = steps(spec, shape)
+    if min(found[0].output_shape) < 1:
+        side = shape[1]
+        raise Misfit(
+            "feature map", 0, 1,
+            f"leaves nothing of its {side}x{side} input map; "
+            "use a smaller kernel, more padding or fewer pools",
+        )  # fmt: skip
+    if other is not None and other.output_shape != shape:
+        raise Misfit(
+            "sum", 1, 0,
+            f"adds {_sizes(other.output_shape)} to {_sizes(shape)}; both must have the same shape",
+        )  # fmt: skip
+    return found
 
 
-def _lines(position: int, spec: Layer, here: _Position, there: _Position) -> list[PlannedLayer]:
-    """The plan's lines for one spec that leads from `here` to `there`."""
-    in_channels, rows, columns = here.shape
-    module, parameters, macs, relu = _MODULES[spec.type], 0, 0, False
-    if isinstance(spec, Conv):
-        weights = spec.out_channels * in_channels * spec.kernel**2
-        parameters = weights + spec.out_channels * spec.bias
-        macs = weights * there.shape[1] * there.shape[2]
-        relu = spec.relu and not spec.batch_norm
-    elif isinstance(spec, Linear):
-        macs = spec.out_features * in_channels * rows * columns
-        parameters = macs + spec.out_features * spec.bias
-    elif isinstance(spec, Dropout) and spec.kind == "element":
-        module = "Dropout"
-    line = PlannedLayer(
-        position, spec, module, here.shape, there.shape, parameters, macs,
-        there.receptive_field, relu,
+def _sizes(shape: Shape) -> str:
+    return "x".join(f"{size:,}" for size in shape)
+
+
+def _node(
+    position: int, spec: Layer, label: str, step: Step, nodes: list[Node], other: int | None
+) -> Node:
+    """The node of one step, after `nodes`; `other` is the index of the map that it adds."""
+    inputs = (len(nodes) - 1,) if nodes else ()
+    if other is not None:
+        inputs = (*inputs, other)
+    taken = [nodes[index] for index in inputs]
+    jump = max((node.jump for node in taken), default=1)
+    field = max((node.receptive_field for node in taken), default=1)
+    return Node(
+        position, spec, step.operation, inputs, label, step.module,
+        taken[0].output_shape if taken else IMAGE_SHAPE, step.output_shape, step.parameters,
+        step.macs, field + (step.window - 1) * jump, jump * step.stride, step.activation,
     )  # fmt: skip
-    if not (isinstance(spec, Conv) and spec.batch_norm):
-        return [line]
-    norm = PlannedLayer(
-        position, spec, "BatchNorm2d", there.shape, there.shape, 2 * spec.out_channels, 0,
-        there.receptive_field, spec.relu,
-    )  # fmt: skip
-    return [line, norm]
-
-
-_MODULES = {
-    Conv.type: "Conv2d",
-    Dropout.type: "Dropout2d",
-    MaxPool.type: "MaxPool2d",
-    AveragePool.type: "AvgPool2d",
-    Linear.type: "Linear",
-}
-
-
-def _describe(spec: Layer, shape: Shape) -> str:
-    """One spec on an input of `shape`, in a few words."""
-    channels, rows, columns = shape
-    match spec:
-        case Conv():
-            return f"conv {spec.kernel}x{spec.kernel} {channels:,} -> {spec.out_channels:,}"
-        case Linear():
-            return f"linear {channels * rows * columns:,} -> {spec.out_features:,}"
-        case MaxPool():
-            return f"max-pool {spec.size}x{spec.size}"
-        case AveragePool():
-            return "average-pool"
-        case Dropout():
-            return f"{spec.kind} dropout {spec.rate:g}"

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_arch.design import Conv, Design, Linear
+from mnist_arch.design import Design, Linear
 from mnist_arch.errors import UserError
-from mnist_arch.plan import CLASSES, Plan, PlanError, PlannedLayer, plan
+from mnist_arch.plan import CLASSES, Node, Plan, PlanError, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class Rules:
         try:
             walked = plan(design)
         except PlanError as error:
-            rejections += self._plan_rejections(Plan(design, error.layers))
-            rejections.append(Rejection("feature map", 0, 1, str(error)))
+            rejections += self._plan_rejections(Plan(design, error.nodes))
+            rejections.append(Rejection(error.limit, error.counted, error.allowed, str(error)))
             raise Rejected(tuple(rejections)) from None
         rejections += self._plan_rejections(walked) + logit_rejections(walked.output_shape)
         if rejections:
@@ -83,7 +83,7 @@ class Rules:
         return [Rejection("epochs", epochs, self.epoch_limit - 1, message)]
 
     def _plan_rejections(self, walked: Plan) -> list[Rejection]:
-        labels = {layer.position: layer.label for layer in walked.layers}
+        labels = {node.position: node.label for node in walked.nodes}
         linear = [
             labels.get(position, f"layer {position} (linear)")
             for position, spec in enumerate(walked.design.layers, 1)
@@ -121,12 +121,11 @@ def logit_rejections(shape: Sequence[int]) -> list[Rejection]:
 
 def notes(walked: Plan) -> list[str]:
     """Sentences about convolutions that equal a fully connected layer, which is allowed."""
-    return [_disguise(layer) for layer in walked.layers if layer.covers_its_map]
+    return [_disguise(node) for node in walked.nodes if node.covers_its_map]
 
 
-def _disguise(layer: PlannedLayer) -> str:
-    assert isinstance(layer.spec, Conv)
-    return disguise(layer.label, layer.input_shape[1:])
+def _disguise(node: Node) -> str:
+    return disguise(node.label, node.input_shape[1:])
 
 
 def disguise(label: str, map_shape: Sequence[int]) -> str:

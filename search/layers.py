@@ -44,18 +44,18 @@ def show_design(options: argparse.Namespace) -> int:
 def plan_rows(walked: Plan) -> list[tuple[str, str, str, int, int, int]]:
     """One row a line of a plan, in the order of `COLUMNS`, numbered as torchsummary does.
 
-    A ReLU has no line: `then` says where one follows.
+    An activation has no line: `then` says where one follows.
     """
     return [
         (
-            f"{layer.module}-{number}",
-            "ReLU" if layer.relu else "",
-            "x".join(str(size) for size in layer.output_shape),
-            layer.parameters,
-            layer.macs,
-            layer.receptive_field,
+            f"{node.module}-{number}",
+            node.activation_module,
+            "x".join(str(size) for size in node.output_shape),
+            node.parameters,
+            node.macs,
+            node.receptive_field,
         )
-        for number, layer in enumerate(walked.layers, 1)
+        for number, node in enumerate(walked.nodes, 1)
     ]
 
 

@@ -18,7 +18,7 @@ def design_report(design: Design, rules: Rules) -> Report:
     try:
         walked = plan(design)
     except PlanError as error:
-        walked = Plan(design, error.layers)
+        walked = Plan(design, error.nodes)
     rejections: tuple[Rejection, ...] = ()
     try:
         rules.check(design)
@@ -27,21 +27,21 @@ def design_report(design: Design, rules: Rules) -> Report:
     return {
         "layers": [
             {
-                "name": f"layer {layer.position}",
-                "operation": layer.module + (" + ReLU" if layer.relu else ""),
-                "output_shape": list(layer.output_shape),
-                "parameters": layer.parameters,
-                "macs": layer.macs,
-                "receptive_field": layer.receptive_field,
+                "name": f"layer {node.position}",
+                "operation": " + ".join(filter(None, (node.module, node.activation_module))),
+                "output_shape": list(node.output_shape),
+                "parameters": node.parameters,
+                "macs": node.macs,
+                "receptive_field": node.receptive_field,
             }
-            for layer in walked.layers
+            for node in walked.nodes
         ],
         "parameters": walked.parameters,
         "trainable_parameters": walked.parameters,
         "outside_parameters": 0,
         "macs": walked.macs,
-        "receptive_field": walked.receptive_field if walked.layers else None,
-        "output_shape": list(walked.output_shape) if walked.layers else [],
+        "receptive_field": walked.receptive_field if walked.nodes else None,
+        "output_shape": list(walked.output_shape) if walked.nodes else [],
         "rejections": [asdict(rejection) for rejection in rejections],
         "notes": [] if rules.strict else notes(walked),
     }

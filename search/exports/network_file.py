@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
 from importlib import resources
 
-from mnist_arch.design import AveragePool, Conv, Design, Dropout, Linear, MaxPool
-from mnist_arch.plan import PlannedLayer, plan
+from mnist_arch.design import AveragePool, Design, Dropout, LocalAveragePool, MaxPool, Sum
+from mnist_arch.plan import BatchNorm, Convolution, Node, plan
 from mnist_arch.references import BASELINE
 
 _END_OF_DOCSTRING = '\n"""\n'
@@ -31,11 +32,15 @@ def class_source(design: Design) -> str:
     """The class `Network` of a design, layer by layer, without a newline at its end."""
     walked = plan(design)
     lines = _CLASS.format(parameters=walked.parameters).splitlines()
-    for layer in walked.layers:
-        lines.append(f"            {_module(layer)},{_comment(layer)}")
-        if layer.relu:
-            lines.append("            nn.ReLU(),")
-    return "\n".join([*lines, "            nn.Flatten(),  # 10 logits", "        )"])
+    for node in walked.nodes:
+        lines.append(f"            {source_of(node.operation, node)},{_comment(node)}")
+        if node.activation_module:
+            lines.append(f"            nn.{node.activation_module}(),")
+    lines += ["            nn.Flatten(),  # 10 logits", "        )"]
+    if not walked.sums:
+        return "\n".join(lines)
+    sums = ", ".join(f"{place}: {added}" for place, added in walked.sums.items())
+    return "\n".join([*lines, *_FORWARD.format(sums=f"{{{sums}}}").splitlines()]) + _ADD
 
 
 _CLASS = '''\
@@ -51,30 +56,84 @@ class Network(nn.Sequential):
 '''
 
 
-def _comment(layer: PlannedLayer) -> str:
+_FORWARD = '''\
+        self.sums = {sums}  # a sum's module: the module whose output it adds
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Run the modules in order; a sum adds an earlier output."""
+        kept: dict[int, Tensor] = {{}}
+        maps = images
+        for place, module in enumerate(self):
+            adds = place in self.sums
+            maps = module(maps, kept[self.sums[place]]) if adds else module(maps)
+            if place in self.sums.values():
+                kept[place] = maps
+        return maps
+'''
+
+_ADD = '''
+
+
+class Add(nn.Module):
+    """The sum of two maps of one shape."""
+
+    def forward(self, maps: Tensor, earlier: Tensor) -> Tensor:
+        """Add value by value."""
+        return maps + earlier'''
+
+
+def _comment(node: Node) -> str:
     """What stands behind a layer: its output and what one value of it sees, its parameters."""
     parts = []
-    if not (isinstance(layer.spec, Dropout) or layer.module == "BatchNorm2d"):
-        parts += ["x".join(map(str, layer.output_shape)), f"sees {layer.receptive_field}"]
-    if layer.parameters:
-        parts.append(f"{layer.parameters:,} parameters")
+    if not isinstance(node.operation, Dropout | BatchNorm):
+        parts += ["x".join(map(str, node.output_shape)), f"sees {node.receptive_field}"]
+    if node.parameters:
+        parts.append(f"{node.parameters:,} parameters")
     return f"  # {', '.join(parts)}" if parts else ""
 
 
-def _module(layer: PlannedLayer) -> str:
-    """The expression that makes a layer's module, as `build` makes it."""
-    channels, side, _ = layer.input_shape
-    match layer.spec:
-        case Conv() if layer.module == "BatchNorm2d":
-            return f"nn.BatchNorm2d({channels})"
-        case Conv(out_channels=out, kernel=kernel, padding=padding, bias=bias):
-            options = f", padding={padding}" * (padding > 0) + ", bias=False" * (not bias)
-            return f"nn.Conv2d({channels}, {out}, {kernel}{options})"
-        case Dropout(rate=rate):
-            return f"nn.{layer.module}({rate})"
-        case MaxPool(size=size):
-            return f"nn.MaxPool2d({size})"
-        case AveragePool():
-            return f"nn.AvgPool2d({side})"
-        case Linear():
-            raise AssertionError("the rules refuse every fully connected layer")
+@singledispatch
+def source_of(operation: object, _node: Node) -> str:
+    """The expression that makes a node's module, as `build` makes it.
+
+    Raises `TypeError` for an operation that has none.
+    """
+    raise TypeError(f"{type(operation).__name__} has no function in network_file.py")
+
+
+@source_of.register
+def _convolution(operation: Convolution, node: Node) -> str:
+    values = [node.input_shape[0], node.output_shape[0], operation.kernel]
+    options = {
+        "stride": (operation.stride, 1),
+        "padding": (operation.padding, 0),
+        "groups": (operation.groups, 1),
+        "bias": (operation.bias, True),
+    }
+    told = [f"{name}={value}" for name, (value, default) in options.items() if value != default]
+    return f"nn.Conv2d({', '.join([*map(str, values), *told])})"
+
+
+@source_of.register
+def _batch_norm(_operation: BatchNorm, node: Node) -> str:
+    return f"nn.BatchNorm2d({node.input_shape[0]})"
+
+
+@source_of.register
+def _dropout(operation: Dropout, node: Node) -> str:
+    return f"nn.{node.module}({operation.rate})"
+
+
+@source_of.register
+def _pool(operation: MaxPool | LocalAveragePool, node: Node) -> str:
+    return f"nn.{node.module}({operation.size})"
+
+
+@source_of.register
+def _average_pool(_operation: AveragePool, node: Node) -> str:
+    return f"nn.AvgPool2d({node.input_shape[1]})"
+
+
+@source_of.register
+def _sum(_operation: Sum, _node: Node) -> str:
+    return "Add()"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from mnist_arch.design import (
@@ -12,22 +13,42 @@ from mnist_arch.design import (
     MAX_INTEGER,
     AveragePool,
     Conv,
+    DepthwiseConv,
     Design,
     Dropout,
     Layer,
     Linear,
+    LocalAveragePool,
     MaxPool,
+    Sum,
 )
+from mnist_arch.layers import Activation
 from mnist_arch.plan import PlanError, plan
+
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+SWITCHES: st.SearchStrategy[bool] = st.booleans()
 
 
 @st.composite
 def convs(draw: st.DrawFn, max_channels: int = MAX_INTEGER, max_kernel: int = MAX_INTEGER) -> Conv:
-    """A valid convolution."""
-    kernel = draw(st.integers(1, max_kernel))
+    """A valid convolution, sometimes in groups."""
+    kernel, groups = draw(st.integers(1, max_kernel)), draw(st.sampled_from((1, 1, 1, 2, 3)))
     return Conv(
-        draw(st.integers(1, max_channels)), kernel, draw(st.integers(0, kernel // 2)),
-        *(draw(st.booleans()) for _ in range(3)),
+        groups * draw(st.integers(1, max_channels // groups)), kernel,
+        draw(st.integers(0, kernel // 2)), draw(st.booleans()), bias=draw(st.booleans()),
+        stride=draw(st.sampled_from((1, 1, 2, 3))), groups=groups,
+        activation=draw(st.sampled_from(ACTIVATIONS)), activation_first=draw(st.booleans()),
+    )  # fmt: skip
+
+
+@st.composite
+def depthwise_convs(draw: st.DrawFn, max_kernel: int = MAX_INTEGER) -> DepthwiseConv:
+    """A valid depthwise convolution."""
+    kernel = draw(st.integers(1, max_kernel))
+    return DepthwiseConv(
+        kernel, draw(st.integers(0, kernel // 2)), draw(st.booleans()), draw(st.booleans()),
+        draw(st.sampled_from((1, 1, 2, 3))), draw(st.sampled_from(ACTIVATIONS)),
+        draw(st.booleans()),
     )  # fmt: skip
 
 
@@ -38,28 +59,72 @@ def dropouts() -> st.SearchStrategy[Dropout]:
 
 
 def layers(max_size: int = MAX_INTEGER, max_kernel: int = MAX_INTEGER) -> st.SearchStrategy[Layer]:
-    """A valid layer of any type, with at most `max_size` channels."""
+    """A valid layer of any type but a sum, with at most `max_size` channels."""
     return st.one_of(
         convs(max_size, max_kernel),
+        depthwise_convs(max_kernel),
         dropouts(),
         st.builds(MaxPool, st.integers(2, max_kernel)),
+        st.builds(LocalAveragePool, st.integers(2, max_kernel)),
         st.builds(AveragePool),
         st.builds(Linear, st.integers(1, max_size), st.booleans()),
     )
 
 
-def designs() -> st.SearchStrategy[Design]:
+@st.composite
+def designs(draw: st.DrawFn) -> Design:
     """A valid design, which may be too large to build or lead nowhere."""
-    return st.lists(layers(), min_size=1, max_size=8).map(lambda specs: Design(tuple(specs)))
+    specs: list[Layer] = draw(st.lists(layers(), min_size=1, max_size=8))
+    if len(specs) > 1 and draw(SWITCHES):
+        specs.append(_sum(draw, list(range(1, len(specs)))))
+    return Design(tuple(specs))
+
+
+def _sum(draw: st.DrawFn, earlier: list[int]) -> Sum:
+    return draw(st.builds(Sum, st.sampled_from(earlier), st.sampled_from(ACTIVATIONS)))
 
 
 def small_designs() -> st.SearchStrategy[Design]:
-    """A design of few channels through which an image passes."""
-    specs = st.lists(layers(max_size=6, max_kernel=5), min_size=1, max_size=7)
-    return specs.map(lambda chosen: Design(tuple(chosen))).filter(_can_be_walked)
+    """A design of few channels through which an image passes: plain layers, one after another."""
+    plain = st.builds(_plain_conv, convs(6, 5))
+    others = layers(max_size=6, max_kernel=5).filter(
+        lambda layer: isinstance(layer, Dropout | MaxPool | AveragePool | Linear)
+    )
+    specs = st.lists(plain | others, min_size=1, max_size=7)
+    return specs.map(lambda chosen: Design(tuple(chosen))).filter(can_be_walked)
 
 
-def _can_be_walked(design: Design) -> bool:
+def _plain_conv(conv: Conv) -> Conv:
+    return Conv(conv.out_channels, conv.kernel, conv.padding, conv.batch_norm, conv.relu, conv.bias)
+
+
+@st.composite
+def small_graphs(draw: st.DrawFn) -> Design:
+    """A design of few channels through which an image passes, sometimes with sums.
+
+    One with a fully connected layer has no sum: a test that leaves that layer out moves no other.
+    """
+    drawn = draw(st.lists(layers(max_size=6, max_kernel=5), min_size=1, max_size=7))
+    may_add = not any(isinstance(layer, Linear) for layer in drawn)
+    specs: list[Layer] = []
+    for layer in drawn:
+        specs.append(layer)
+        assume(can_be_walked(Design(tuple(specs))))
+        equal = _equal_to_the_last(Design(tuple(specs)))
+        if may_add and equal and draw(SWITCHES):
+            specs.append(_sum(draw, equal))
+    return Design(tuple(specs))
+
+
+def _equal_to_the_last(design: Design) -> list[int]:
+    """Numbers of the layers, from 1, whose output has the shape of the last one's."""
+    shapes = {node.position: node.output_shape for node in plan(design).nodes}
+    last = len(design.layers)
+    return [position for position in range(1, last) if shapes[position] == shapes[last]]
+
+
+def can_be_walked(design: Design) -> bool:
+    """Whether an image passes through a design."""
     try:
         plan(design)
     except PlanError:
@@ -67,7 +132,10 @@ def _can_be_walked(design: Design) -> bool:
     return True
 
 
-FIELD_NAMES = ("layers", "type", "out_channels", "kernel", "padding", "rate", "kind", "size")
+FIELD_NAMES = (
+    "layers", "type", "out_channels", "kernel", "padding", "rate", "kind", "size", "groups",
+    "stride", "activation", "activation_first", "layer",
+)  # fmt: skip
 
 KEYS = st.sampled_from(FIELD_NAMES) | st.text(max_size=6)
 

@@ -13,12 +13,15 @@ from mnist_arch.design import (
     MAX_JSON_CHARACTERS,
     AveragePool,
     Conv,
+    DepthwiseConv,
     Design,
     DesignError,
     Dropout,
     Layer,
     Linear,
+    LocalAveragePool,
     MaxPool,
+    Sum,
 )
 from mnist_arch.errors import UserError
 from mnist_arch.references import REFERENCE_DESIGNS
@@ -80,13 +83,57 @@ def test_fingerprint_ignores_the_order_of_keys(design: Design) -> None:
         Conv(9), Conv(8, kernel=5), Conv(8, padding=0), Conv(8, batch_norm=False),
         Conv(8, relu=False), Conv(8, bias=True), Dropout(0.1), Dropout(0.2),
         Dropout(0.1, "element"), MaxPool(), MaxPool(3), AveragePool(), Linear(10),
-        Linear(10, bias=False),
+        Linear(10, bias=False), Conv(8, stride=2), Conv(8, groups=2), Conv(8, activation="silu"),
+        Conv(8, activation="hard_swish"), Conv(8, activation_first=True), DepthwiseConv(),
+        DepthwiseConv(5), DepthwiseConv(padding=0), DepthwiseConv(batch_norm=False),
+        DepthwiseConv(bias=True), DepthwiseConv(stride=2), DepthwiseConv(activation="none"),
+        DepthwiseConv(activation_first=True), LocalAveragePool(), LocalAveragePool(3),
     ],
 )  # fmt: skip
 def test_fingerprint_changes_with_every_field(changed: Layer) -> None:
-    bases: tuple[Layer, ...] = (Conv(8), Dropout(0.3), MaxPool(4), Linear(11))
+    bases: tuple[Layer, ...] = (Conv(8), Dropout(0.3), MaxPool(4), Linear(11), DepthwiseConv(7))
     others = {Design((layer,)).fingerprint for layer in bases}
     assert Design((changed,)).fingerprint not in others
+
+
+def test_fingerprint_changes_with_the_layer_that_a_sum_adds() -> None:
+    first = (Conv(8), Conv(8), Conv(8))
+    sums = (Sum(1), Sum(2), Sum(1, "relu"))
+    assert len({Design((*first, layer)).fingerprint for layer in sums}) == 3
+
+
+def test_a_new_field_stands_in_json_only_where_it_tells() -> None:
+    old = {"out_channels", "kernel", "padding", "batch_norm", "relu", "bias", "type"}
+    layers = (
+        Conv(8), Conv(8, relu=False), Conv(8, activation="silu", stride=2), DepthwiseConv(),
+        Conv(8, groups=4, activation_first=True), LocalAveragePool(), LocalAveragePool(3),
+    )  # fmt: skip
+    first, second, third, *others = Design(layers).to_dict()["layers"]
+    assert first.keys() == second.keys() == old
+    assert third.keys() - old == {"stride", "activation"}
+    assert others == [
+        {"type": "depthwise_conv", "kernel": 3, "padding": 1, "batch_norm": True, "bias": False},
+        {"type": "conv", "out_channels": 8, "kernel": 3, "padding": 1, "batch_norm": True,
+         "relu": True, "bias": False, "groups": 4, "activation_first": True},
+        {"type": "local_average_pool", "size": 2},
+        {"type": "local_average_pool", "size": 3},
+    ]  # fmt: skip
+
+
+def test_relu_and_activation_say_the_same() -> None:
+    assert Conv(8) == Conv(8, relu=True) == Conv(8, activation="relu")
+    assert Conv(8, relu=False) == Conv(8, activation="none")
+    assert not Conv(8, activation="silu").relu
+    assert Design.from_json(conv(relu=False, activation="silu")) == Design(
+        (Conv(10, activation="silu"),)
+    )
+
+
+def test_an_activation_stands_first_only_where_there_is_a_batch_norm_and_an_activation() -> None:
+    assert Conv(8, batch_norm=False, activation_first=True) == Conv(8, batch_norm=False)
+    assert DepthwiseConv(activation="none", activation_first=True) == DepthwiseConv(
+        activation="none"
+    )
 
 
 def test_fingerprint_changes_with_order_and_length() -> None:
@@ -108,6 +155,11 @@ WHOLE = "must be a whole number, got"
 RANGE = "must be from 1 to 1,000,000,000,000,000, got"
 SHAPE = 'a design must be an object {"layers": [...]}, got'
 RATE = "layer 1: dropout: rate must be at least 0 and below 1, got"
+
+TYPES = (
+    "must be one of conv, depthwise_conv, dropout, max_pool, local_average_pool, average_pool, "
+    "sum, linear"
+)
 
 MISTAKES = {
     "empty": ("", "not JSON: Expecting value: line 1 column 1 (char 0)"),
@@ -144,20 +196,20 @@ MISTAKES = {
     "layer not an object": (text_of(3), "layer 1: must be an object with a type, got 3"),
     "no type": (
         text_of({"size": 2}),
-        "layer 1: type must be one of conv, dropout, max_pool, average_pool, linear, got None",
+        f"layer 1: type {TYPES}, got None",
     ),
     "unknown type": (
         text_of({"type": "max_pool"}, {"type": "lstm"}),
-        "layer 2: type must be one of conv, dropout, max_pool, average_pool, linear, got 'lstm'",
+        f"layer 2: type {TYPES}, got 'lstm'",
     ),
     "type not a text": (
         text_of({"type": ["conv"]}),
-        "layer 1: type must be one of conv, dropout, max_pool, average_pool, linear, got ['conv']",
+        f"layer 1: type {TYPES}, got ['conv']",
     ),
     "unknown key in a layer": (
-        conv(stride=2),
-        "layer 1 (conv): unknown key 'stride', allowed are "
-        "batch_norm, bias, kernel, out_channels, padding, relu, type",
+        conv(dilation=2),
+        "layer 1 (conv): unknown key 'dilation', allowed are activation, activation_first, "
+        "batch_norm, bias, groups, kernel, out_channels, padding, relu, stride, type",
     ),
     "missing width": (text_of({"type": "conv"}), "layer 1 (conv): out_channels is missing"),
     "missing rate": (text_of({"type": "dropout"}), "layer 1 (dropout): rate is missing"),
@@ -227,6 +279,56 @@ MISTAKES = {
     "text for a linear bias": (
         text_of({"type": "linear", "out_features": 10, "bias": "yes"}),
         "layer 1: linear: bias must be true or false, got 'yes'",
+    ),
+    "groups that do not divide": (
+        conv(groups=3),
+        "layer 1: conv: groups must divide out_channels (10), got 3",
+    ),
+    "no groups": (conv(groups=0), f"layer 1: conv: groups {RANGE} 0"),
+    "no stride": (conv(stride=0), f"layer 1: conv: stride {RANGE} 0"),
+    "unknown activation": (
+        conv(activation="gelu"),
+        "layer 1: conv: activation must be 'relu', 'silu', 'hard_swish' or 'none', got 'gelu'",
+    ),
+    "null for an activation": (
+        conv(activation=None),
+        "layer 1: conv: activation must be 'relu', 'silu', 'hard_swish' or 'none', got None",
+    ),
+    "null for relu": (conv(relu=None), "layer 1: conv: relu must be true or false, got None"),
+    "relu against activation": (
+        conv(relu=True, activation="silu"),
+        "layer 1: conv: relu true contradicts activation 'silu'; give one",
+    ),
+    "no relu against activation": (
+        conv(relu=False, activation="relu"),
+        "layer 1: conv: relu false contradicts activation 'relu'; give one",
+    ),
+    "number for an order": (
+        conv(activation_first=1),
+        "layer 1: conv: activation_first must be true or false, got 1",
+    ),
+    "padding of a depthwise convolution": (
+        text_of({"type": "depthwise_conv", "kernel": 3, "padding": 2}),
+        "layer 1: depthwise conv: padding must be at most half the kernel (1), got 2",
+    ),
+    "local pool of one pixel": (
+        text_of({"type": "local_average_pool", "size": 1}),
+        "layer 1: local_average_pool: size must be from 2 to 1,000,000,000,000,000, got 1",
+    ),
+    "sum without a layer": (text_of({"type": "sum"}), "layer 1 (sum): layer is missing"),
+    "sum of layer 0": (text_of({"type": "sum", "layer": 0}), f"layer 1: sum: layer {RANGE} 0"),
+    "sum too early": (
+        text_of({"type": "average_pool"}, {"type": "sum", "layer": 1}),
+        "layer 2: sum: two layers must stand before it",
+    ),
+    "sum of the layer before": (
+        text_of(*[{"type": "average_pool"}] * 2, {"type": "sum", "layer": 2}),
+        "layer 3: sum: layer must be from 1 to 1 (the layer right before it is added anyway), "
+        "got 2",
+    ),
+    "sum with an unknown activation": (
+        text_of({"type": "sum", "layer": 1, "activation": "tanh"}),
+        "layer 1: sum: activation must be 'relu', 'silu', 'hard_swish' or 'none', got 'tanh'",
     ),
     "text too long": (
         " " * (MAX_JSON_CHARACTERS + 1),

@@ -12,8 +12,8 @@ import mnist_arch
 PACKAGE = Path(mnist_arch.__file__).parent
 
 ORDER = (
-    "errors", "design", "references", "plan", "rules", "build", "audit", "data", "augment",
-    "recipe", "step", "training", "lanes", "engine",
+    "errors", "values", "layers", "design", "references", "arithmetic", "plan", "rules", "build",
+    "audit", "data", "augment", "recipe", "step", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""
 

@@ -9,22 +9,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_arch.design import (
     MAX_INTEGER,
     AveragePool,
     Conv,
+    DepthwiseConv,
     Design,
     DesignError,
     Dropout,
     Layer,
     Linear,
+    LocalAveragePool,
     MaxPool,
+    Sum,
 )
+from mnist_arch.layers import Activation
 from mnist_arch.plan import PlanError, Shape, plan
 from mnist_arch.references import REFERENCE_DESIGNS
-from tests.mnist_arch.strategies import designs, small_designs
+from tests.mnist_arch.strategies import designs, small_graphs
 
 ASSIGNMENT_TABLE = """\
     Conv2d       10x28x28     100
@@ -57,7 +62,7 @@ def test_assignment_is_counted_as_published_line_for_line() -> None:
     walked = plan(REFERENCE_DESIGNS["assignment"])
     table = [
         [layer.module, "x".join(map(str, layer.output_shape)), str(layer.parameters)]
-        for layer in walked.layers
+        for layer in walked.nodes
     ]
     assert table == [line.split() for line in ASSIGNMENT_TABLE.splitlines()]
     assert walked.parameters == 18_430
@@ -66,7 +71,7 @@ def test_assignment_is_counted_as_published_line_for_line() -> None:
 
 def test_assignment_worked_by_hand() -> None:
     walked = plan(REFERENCE_DESIGNS["assignment"])
-    convs = [layer for layer in walked.layers if layer.module == "Conv2d"]
+    convs = [layer for layer in walked.nodes if layer.module == "Conv2d"]
     # weights of a kernel x places where it is applied
     assert [layer.macs for layer in convs] == [
         90 * 28 * 28, 900 * 28 * 28, 1800 * 14 * 14, 3600 * 14 * 14, 3600 * 5 * 5,
@@ -81,7 +86,7 @@ def test_assignment_worked_by_hand() -> None:
 def test_average_pool_of_the_rest_sees_the_whole_image() -> None:
     walked = plan(Design((Conv(8, padding=0), MaxPool(), AveragePool())))
     # 28 -> 26 -> 13 -> 1; 1 + 2, then + 1 at jump 1, then + 12 at jump 2
-    assert [layer.output_shape for layer in walked.layers] == [
+    assert [layer.output_shape for layer in walked.nodes] == [
         (8, 26, 26), (8, 26, 26), (8, 13, 13), (8, 1, 1),
     ]  # fmt: skip
     assert walked.receptive_field == 28
@@ -91,11 +96,17 @@ def test_a_pool_drops_the_rest_at_the_edge() -> None:
     assert plan(Design((MaxPool(3), MaxPool(2)))).output_shape == (1, 4, 4)  # 28 -> 9 -> 4
 
 
-def test_a_relu_is_noted_on_the_line_that_it_follows() -> None:
-    lines = plan(Design((Conv(4), Conv(4, batch_norm=False), Conv(4, relu=False)))).layers
-    assert [(line.position, line.module, line.relu) for line in lines] == [
-        (1, "Conv2d", False), (1, "BatchNorm2d", True), (2, "Conv2d", True),
-        (3, "Conv2d", False), (3, "BatchNorm2d", False),
+def test_an_activation_is_noted_on_the_line_that_it_follows() -> None:
+    layers = (
+        Conv(4), Conv(4, batch_norm=False), Conv(4, relu=False),
+        Conv(4, activation="silu", activation_first=True), DepthwiseConv(activation="hard_swish"),
+    )  # fmt: skip
+    found = [(node.position, node.module, node.activation) for node in plan(Design(layers)).nodes]
+    assert found == [
+        (1, "Conv2d", "none"), (1, "BatchNorm2d", "relu"), (2, "Conv2d", "relu"),
+        (3, "Conv2d", "none"), (3, "BatchNorm2d", "none"),
+        (4, "Conv2d", "silu"), (4, "BatchNorm2d", "none"),
+        (5, "Conv2d", "none"), (5, "BatchNorm2d", "hard_swish"),
     ]  # fmt: skip
 
 
@@ -108,77 +119,142 @@ def test_a_relu_is_noted_on_the_line_that_it_follows() -> None:
         (AveragePool(), "layer 2 (average-pool)"),
         (Dropout(0.25, "element"), "layer 2 (element dropout 0.25)"),
         (Dropout(0.1), "layer 2 (channel dropout 0.1)"),
+        (DepthwiseConv(5, 2, stride=2), "layer 2 (depthwise conv 5x5 stride 2 8)"),
+        (Conv(12, groups=4), "layer 2 (conv 3x3 8 -> 12, 4 groups)"),
+        (LocalAveragePool(), "layer 2 (average-pool 2x2)"),
     ],
 )
 def test_a_layers_label_names_it_in_a_few_words(layer: Layer, label: str) -> None:
-    assert plan(Design((Conv(8), layer))).layers[2].label == label
+    assert plan(Design((Conv(8), layer))).nodes[2].label == label
 
 
 # --- torch as the oracle: lazy modules find their input widths themselves ---
 
 
-def torch_modules(layer: Layer) -> list[nn.Module]:
+FUNCTIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU, "silu": nn.SiLU, "hard_swish": nn.Hardswish, "none": nn.Identity,
+}  # fmt: skip
+
+
+def torch_convolution(layer: Conv | DepthwiseConv, channels: int) -> list[nn.Module]:
+    wide = (layer.out_channels, layer.groups) if isinstance(layer, Conv) else (channels, channels)
+    conv = nn.LazyConv2d(
+        wide[0], layer.kernel, layer.stride, layer.padding, groups=wide[1], bias=layer.bias
+    )
+    last: list[nn.Module] = [nn.LazyBatchNorm2d()] if layer.batch_norm else []
+    function = FUNCTIONS[layer.activation]()
+    return [conv, function, *last] if layer.activation_first else [conv, *last, function]
+
+
+def torch_modules(layer: Layer, channels: int) -> list[nn.Module]:
     """A layer in torch, written without a plan; a Linear's output gets its map back."""
-    if isinstance(layer, Conv):
-        conv = nn.LazyConv2d(
-            layer.out_channels, layer.kernel, padding=layer.padding, bias=layer.bias
-        )
-        return [conv, nn.LazyBatchNorm2d()] if layer.batch_norm else [conv]
+    if isinstance(layer, Conv | DepthwiseConv):
+        return torch_convolution(layer, channels)
     if isinstance(layer, Linear):
         linear = nn.LazyLinear(layer.out_features, bias=layer.bias)
         return [nn.Flatten(), linear, nn.Unflatten(1, (layer.out_features, 1, 1))]
     if isinstance(layer, Dropout):
         return [(nn.Dropout2d if layer.kind == "channel" else nn.Dropout)(layer.rate)]
-    return [nn.MaxPool2d(layer.size) if isinstance(layer, MaxPool) else nn.AdaptiveAvgPool2d(1)]
+    if isinstance(layer, MaxPool | LocalAveragePool):
+        return [(nn.MaxPool2d if isinstance(layer, MaxPool) else nn.AvgPool2d)(layer.size)]
+    return [nn.AdaptiveAvgPool2d(1)]
 
 
-def torch_network(design: Design) -> nn.Sequential:
-    modules = [module for layer in design.layers for module in torch_modules(layer)]
-    network = nn.Sequential(*modules).eval()
-    network(torch.zeros(1, 1, 28, 28))  # makes the lazy modules
-    return network
+class TorchNetwork(nn.Module):
+    """A design in torch, layer by layer; a sum adds the output of a numbered layer."""
+
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        self.design = design
+        self.blocks = nn.ModuleList()
+        maps = torch.zeros(1, 1, 28, 28)
+        outputs: list[Tensor] = []
+        for layer in design.layers:
+            adds = isinstance(layer, Sum)
+            block = [Sums()] if adds else torch_modules(layer, maps.shape[1])
+            self.blocks.append(nn.Sequential(*block).eval())
+            other = (outputs[layer.layer - 1],) if isinstance(layer, Sum) else ()
+            maps = self.apply_block(len(self.blocks) - 1, maps, *other)
+            outputs.append(maps)
+
+    def apply_block(self, index: int, maps: Tensor, *other: Tensor) -> Tensor:
+        layer, block = self.design.layers[index], self.blocks[index]
+        if isinstance(layer, Sum):
+            added: Tensor = FUNCTIONS[layer.activation]()(block[0](maps, *other))  # type: ignore[index]
+            return added
+        result: Tensor = block(maps)
+        return result
+
+    def forward(self, maps: Tensor) -> Tensor:
+        outputs: list[Tensor] = []
+        for index, layer in enumerate(self.design.layers):
+            other = (outputs[layer.layer - 1],) if isinstance(layer, Sum) else ()
+            maps = self.apply_block(index, maps, *other)
+            outputs.append(maps)
+        return maps
 
 
-def torch_summary(network: nn.Sequential) -> list[Row]:
+class Sums(nn.Module):
+    def forward(self, maps: Tensor, other: Tensor) -> Tensor:
+        return torch.add(maps, other)
+
+
+def torch_network(design: Design) -> TorchNetwork:
+    return TorchNetwork(design).eval()
+
+
+def torch_summary(network: TorchNetwork) -> list[Row]:
     """Module, output shape and parameters of each layer, from forward hooks."""
     rows: list[Row] = []
+    names = {"AdaptiveAvgPool2d": "AvgPool2d", "Sums": "Sum"}
+    silent = ("Flatten", "Unflatten", "Identity", "ReLU", "SiLU", "Hardswish")
 
     def note(module: nn.Module, _inputs: object, output: Tensor) -> None:
-        name = type(module).__name__.replace("AdaptiveAvgPool2d", "AvgPool2d")
+        name = names.get(type(module).__name__, type(module).__name__)
         channels, rows_, columns = (*output.shape[1:], 1, 1)[:3]
         parameters = sum(parameter.numel() for parameter in module.parameters())
-        if name not in ("Flatten", "Unflatten"):
+        if name not in silent:
             rows.append((name, (channels, rows_, columns), parameters))
 
-    for module in network:
-        module.register_forward_hook(note)
+    for block in network.blocks:
+        for module in block.children():
+            module.register_forward_hook(note)
     network(torch.zeros(1, 1, 28, 28))
     return rows
 
 
 @settings(max_examples=60)
-@given(small_designs())
+@given(small_graphs())
 def test_modules_shapes_and_parameters_equal_torchs(design: Design) -> None:
     walked = plan(design)
-    counted = [(line.module, line.output_shape, line.parameters) for line in walked.layers]
+    counted = [(line.module, line.output_shape, line.parameters) for line in walked.nodes]
     network = torch_network(design)
     assert counted == torch_summary(network)
     assert walked.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
-@given(designs() | small_designs())
+@given(designs() | small_graphs())
 def test_each_line_takes_what_the_line_before_gives(design: Design) -> None:
     try:
-        lines = plan(design).layers
+        lines = plan(design).nodes
     except PlanError:
         return
     assert lines[0].input_shape == (1, 28, 28)
     assert all(a.output_shape == b.input_shape for a, b in pairwise(lines))
     assert [line.spec for line in lines if line.module != "BatchNorm2d"] == list(design.layers)
+    assert [line.inputs[:1] for line in lines] == [(), *((i,) for i in range(len(lines) - 1))]
+    for line in lines:
+        if isinstance(line.operation, Sum):
+            other = lines[line.inputs[1]]
+            assert other.output_shape == line.output_shape
+            assert other.position == line.operation.layer
+            assert other is [each for each in lines if each.position == other.position][-1]
+        else:
+            assert len(line.inputs) < 2
 
 
 @settings(max_examples=60)
-@given(small_designs())
+@given(small_graphs())
 def test_multiply_accumulates_equal_torchs_flop_counter(design: Design) -> None:
     network = torch_network(design)
     with FlopCounterMode(display=False) as counter:
@@ -191,25 +267,39 @@ def seen_by_the_central_pixel(design: Design, side: int) -> int:
 
     Every weight is positive and an average stands for a maximum, so that no path is lost.
     """
-    modules: list[nn.Module] = []
-    for layer in design.layers:
-        if isinstance(layer, Conv):
-            conv = nn.Conv2d(1, 1, layer.kernel, padding=layer.padding, bias=False)
-            nn.init.ones_(conv.weight)
-            modules.append(conv)
-        elif isinstance(layer, MaxPool):
-            modules.append(nn.AvgPool2d(layer.size))
     image = torch.ones(1, 1, side, side, dtype=torch.float64, requires_grad=True)
-    output = nn.Sequential(*modules).double()(image)  # [1, 1, rows, columns]
-    output[0, 0, output.shape[2] // 2, output.shape[3] // 2].backward()
+    outputs = [image]
+    for layer in design.layers:
+        maps = outputs[-1]
+        if isinstance(layer, Conv | DepthwiseConv):
+            kernel = torch.ones(1, 1, layer.kernel, layer.kernel, dtype=torch.float64)
+            maps = functional.conv2d(maps, kernel, stride=layer.stride, padding=layer.padding)
+        elif isinstance(layer, MaxPool | LocalAveragePool):
+            maps = functional.avg_pool2d(maps, layer.size)
+        elif isinstance(layer, Sum):
+            maps = maps + outputs[layer.layer]
+        outputs.append(maps)
+    output = outputs[-1]  # [1, 1, rows, columns]
+    output[0, 0, output.shape[2] // 2, output.shape[3] // 2].backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None
-    return int((image.grad[0, 0] != 0).any(dim=1).sum())
+    rows = (image.grad[0, 0] != 0).any(dim=1).nonzero()
+    return int(rows[-1] - rows[0] + 1)  # a stride above the kernel leaves gaps
+
+
+def _has_a_sum_of_an_even_kernel(design: Design) -> bool:
+    """Its paths are shifted against one another: no square holds the union as counted."""
+    kernels = [layer.kernel for layer in design.layers if isinstance(layer, Conv | DepthwiseConv)]
+    sums = any(isinstance(layer, Sum) for layer in design.layers)
+    return sums and any(kernel % 2 == 0 for kernel in kernels)
 
 
 @settings(max_examples=60)
 @given(
-    small_designs().filter(
-        lambda design: not any(isinstance(layer, AveragePool | Linear) for layer in design.layers)
+    small_graphs().filter(
+        lambda design: (
+            not any(isinstance(layer, AveragePool | Linear) for layer in design.layers)
+            and not _has_a_sum_of_an_even_kernel(design)
+        )
     )
 )
 def test_receptive_field_equals_the_reach_of_gradients(design: Design) -> None:

@@ -18,7 +18,7 @@ from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
 from search.exports import network_template
 from search.exports.network_file import class_source, network_source
-from tests.mnist_arch.strategies import small_designs
+from tests.mnist_arch.strategies import can_be_walked, small_graphs
 
 LOGITS = Conv(10, 1, 0, batch_norm=False, relu=False, bias=True)
 
@@ -44,7 +44,7 @@ def described(layer: nn.Module) -> str:
 
 
 @settings(max_examples=40, deadline=None)
-@given(small_designs().map(ending_in_logits))
+@given(small_graphs().map(ending_in_logits).filter(can_be_walked))
 def test_the_file_is_the_network_that_build_makes(design: Design) -> None:
     built = build(design, Rules(None, None)).eval()
     written = network_of(network_source(design, "A network.")).eval()
