@@ -4,6 +4,8 @@ TRIALS ?= 50
 FINALISTS ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
+NATIVE := mnist_arch/lanes/native
+BUILT_FROM := pyproject.toml setup.py $(wildcard $(NATIVE)/*.h $(NATIVE)/*.cpp)
 
 .PHONY: run test bench check clean help
 
@@ -31,15 +33,15 @@ clean: ## Remove the virtual environment and caches; results stay
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+$(VENV)/.installed: $(VENV)/bin/python $(BUILT_FROM)
 	$(BIN)/python -m pip install -e .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
+$(VENV)/.installed-test: $(VENV)/bin/python $(BUILT_FROM)
 	$(BIN)/python -m pip install -e '.[test]'
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-develop: $(VENV)/bin/python pyproject.toml
+$(VENV)/.installed-develop: $(VENV)/bin/python $(BUILT_FROM)
 	$(BIN)/python -m pip install -e '.[develop]'
 	touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
@@ -53,7 +55,8 @@ SANITIZED := build/sanitize
 LANES := $(SANITIZED)/mnist_arch/lanes
 LANES_TESTS := tests/mnist_arch/lanes
 LANES_FLAGS := -std=c++17 -O1 -g -fno-omit-frame-pointer -fno-math-errno -fno-trapping-math \
-	-ffp-contract=fast -fPIC -shared -pthread
+	-ffp-contract=fast -fPIC -shared -pthread \
+	-DLANES_SOURCES='"$(shell $(PYTHON) mnist_arch/lanes/sources.py)"'
 NOT_SANITIZED := not memory and not processes and not threads_do_not and not copies
 
 define build_sanitized

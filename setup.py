@@ -4,6 +4,7 @@ It is optional: without a C++ compiler the package installs all the same, and tr
 """
 
 import platform
+import runpy
 from pathlib import Path
 
 from setuptools import Extension, setup  # type: ignore[import-untyped]
@@ -11,6 +12,8 @@ from setuptools.command.build_ext import build_ext  # type: ignore[import-untype
 
 NATIVE = "mnist_arch/lanes/native"
 COMMON = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+DIGEST = runpy.run_path("mnist_arch/lanes/sources.py")["digest"]()
+COMMON += [f'-DLANES_SOURCES="{DIGEST}"']  # a stale library is known by it
 COMMON += ["-fvisibility=hidden", "-pthread"]
 AVX512 = [f"-mavx512{part}" for part in ("f", "dq", "bw", "vl")]
 INSTRUCTION_SETS: dict[str, list[str]] = {"baseline": []}

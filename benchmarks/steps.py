@@ -28,71 +28,99 @@ from torch import Tensor, nn
 
 from benchmarks import published
 from mnist_arch import lanes
+from mnist_arch.build import Network
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Dropout,
+    Layer,
+    MaxPool,
+    Sum,
+)
+from mnist_arch.plan import plan
+from mnist_arch.references import BASELINE
 from mnist_arch.step import stepper
 
 BATCH = 128
 Step = Callable[[], object]
 
 
-def block(inputs: int, outputs: int, padding: int = 1, dropout: bool = True) -> list[nn.Module]:
-    """A 3x3 convolution, batch norm, ReLU and dropout of channels."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, 3, padding=padding), nn.BatchNorm2d(outputs), nn.ReLU()
-    ]  # fmt: skip
-    return [*layers, nn.Dropout2d(0.1)] if dropout else layers
+def stack(words: str) -> Design:
+    """Blocks of the widths given, an average, a 1x1 ("v": no padding, "M": pool, "+": sum).
 
-
-def seed() -> nn.Sequential:
-    """The assignment's design, 18,430 parameters."""
-    return nn.Sequential(
-        *block(1, 10), *block(10, 10), nn.MaxPool2d(2),
-        *block(10, 20), *block(20, 20), nn.MaxPool2d(2), nn.Dropout2d(0.1),
-        *block(20, 20, 0, dropout=False), *block(20, 30, 0, dropout=False),
-        nn.Conv2d(30, 10, 3), nn.Flatten(1),
-    )  # fmt: skip
-
-
-def stack(widths: str) -> nn.Sequential:
-    """Blocks of the widths given ("v": without padding, "M": a pool), an average, a 1x1."""
-    layers: list[nn.Module] = []
-    channels = 1
-    for word in widths.split(","):
+    A sum adds the map before the block before it.
+    """
+    layers: list[Layer] = []
+    starts: list[int] = []  # of each block: the layer before it
+    for word in words.split(","):
         if word == "M":
-            layers.append(nn.MaxPool2d(2))
-            continue
-        width = int(word.rstrip("v"))
-        layers += block(channels, width, padding=0 if word.endswith("v") else 1)
-        channels = width
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 10, 1), nn.Flatten(1)
+            layers.append(MaxPool())
+        elif word == "+":
+            layers.append(Sum(starts[-1], "relu"))
+        else:
+            starts.append(len(layers))
+            padding = 0 if word.endswith("v") else 1
+            layers += [Conv(int(word.rstrip("v")), padding=padding, bias=True), DROPOUT]
+    return Design((*layers, AveragePool(), logits(bias=True)))
+
+
+def separable() -> Design:
+    """Depthwise and 1x1 convolutions, ReLU before batch norm: 4,392 parameters.
+
+    The layout of woncoh1/era1a7 (notebook S7_06), whose batch norms its count gives away.
+    """
+
+    def pair(width: int) -> list[Layer]:
+        return [
+            DepthwiseConv(padding=0, activation_first=True),
+            Conv(width, 1, 0, activation_first=True), DROPOUT,
+        ]  # fmt: skip
+
+    start = [Conv(16, padding=0, activation_first=True), DROPOUT, *pair(16), *pair(32), MaxPool()]
+    narrow = Conv(16, 1, 0, batch_norm=False, relu=False)
+    return Design(
+        (*start, narrow, *pair(16), *pair(24), *pair(32), logits(bias=False), AveragePool())
     )
 
 
-DESIGNS: dict[str, Callable[[], nn.Sequential]] = {
-    "seed": seed,
-    "8v,16,M,16,24,M,24,24": lambda: stack("8v,16,M,16,24,M,24,24"),
-    "8,16,M,16,16,M,16,16": lambda: stack("8,16,M,16,16,M,16,16"),
-    "16,16,M,32,32,M,32,32": lambda: stack("16,16,M,32,32,M,32,32"),
-    "8v,8,M,12,12,M,12,12": lambda: stack("8v,8,M,12,12,M,12,12"),
+def logits(bias: bool) -> Conv:
+    """The 1x1 convolution that ends a network."""
+    return Conv(10, 1, 0, batch_norm=False, relu=False, bias=bias)
+
+
+DROPOUT = Dropout(0.1)
+DESIGNS: dict[str, Design] = {
+    "seed": BASELINE,
+    **{
+        widths: stack(widths)
+        for widths in (
+            "8v,16,M,16,24,M,24,24",
+            "8,16,M,16,16,M,16,16",
+            "16,16,M,32,32,M,32,32",
+            "8v,8,M,12,12,M,12,12",
+        )
+    },
+    "separable": separable(),
+    "residual": stack("16,16,+,M,16,16,+,16,+,M,16,16,+"),
 }
 
 
-def operations(network: nn.Sequential) -> int:
+def network_of(design: Design) -> Network:
+    """Its network, whether or not the rules allow it."""
+    return Network(plan(design))
+
+
+def operations(design: Design) -> int:
     """Floating-point operations of a training step of one batch, in its convolutions.
 
     Two for a multiply-add, in the forward pass and both gradients; the first convolution has no
     input gradient. Counted as direct convolution does them, for every variant: lanes' minimal
     filtering does half as many in most of its 3x3 convolutions.
     """
-    total, passes = 0, 2
-    values = torch.zeros(1, 1, 28, 28)
-    for layer in network:
-        values = layer.eval()(values)
-        if isinstance(layer, nn.Conv2d):
-            total += 2 * passes * layer.weight.numel() * values.shape[2] * values.shape[3]
-            passes = 3
-        layer.train()
-    return total * BATCH
+    nodes = plan(design).nodes
+    return BATCH * 2 * (3 * sum(node.macs for node in nodes) - nodes[0].macs)
 
 
 def training_step(network: nn.Module, channels_last: bool = False) -> Step:
@@ -108,9 +136,9 @@ def training_step(network: nn.Module, channels_last: bool = False) -> Step:
     return lambda: take_step(images, labels)
 
 
-def published_step(network: nn.Sequential, folder: Path) -> Step:
+def published_step(network: nn.Module, folder: Path) -> Step:
     """One step of the published loop, with the loading of its batch from torchvision's `folder`."""
-    network.append(nn.LogSoftmax(1))
+    network = nn.Sequential(network, nn.LogSoftmax(1))
     loader = published.make_loader(folder, 60_000)
     optimiser = published.make_optimiser(network)
 
@@ -127,18 +155,20 @@ def published_step(network: nn.Sequential, folder: Path) -> Step:
     return step
 
 
-def variants(design: Callable[[], nn.Sequential], compiled: bool, folder: Path) -> dict[str, Step]:
+def variants(design: Design, compiled: bool, folder: Path) -> dict[str, Step]:
     """The same step in every engine; `folder` holds MNIST for the published loop."""
-    steps = {"lanes": training_step(lanes.accelerate(design()))} if lanes.available() else {}
+    steps = {}
+    if lanes.available():
+        steps["lanes"] = training_step(lanes.accelerate(network_of(design)))
     steps |= {
-        "eager": training_step(design()),
-        "channels_last": training_step(design(), channels_last=True),
-        "published loop": published_step(design(), folder),
+        "eager": training_step(network_of(design)),
+        "channels_last": training_step(network_of(design), channels_last=True),
+        "published loop": published_step(network_of(design), folder),
     }
     if compiled:
         os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # so that compiling is seen,
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")  # even if done before
-        steps["compile"] = training_step(torch.compile(design()))  # type: ignore[arg-type]
+        steps["compile"] = training_step(torch.compile(network_of(design)))  # type: ignore[arg-type]
     return steps
 
 
@@ -153,7 +183,7 @@ def seconds(step: Step) -> float:
 class Measurement:
     """One design's steps: seconds of each variant's first and of all timed ones.
 
-    `operations` are floating-point operations a step; `ceiling` is the median of what a loop of
+    `operations` are floating-point operations a step; `peak` is the median of what a loop of
     multiply-adds reached between the steps, in billions a second (NaN without lanes).
     """
 
@@ -162,7 +192,7 @@ class Measurement:
     operations: int
     first: dict[str, float]
     times: dict[str, list[float]]
-    ceiling: float
+    peak: float
 
     def median(self, variant: str) -> float:
         """Median seconds of a variant's step."""
@@ -180,28 +210,28 @@ def measure(name: str, compiled: bool, rounds: int) -> Measurement:
     torch.set_num_threads(1)
     design = DESIGNS[name]
     times: dict[str, list[float]] = {}
-    ceilings: list[float] = []
+    peaks: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = published.torchvision_folder(Path(temporary))
         steps = variants(design, compiled, folder)
         first = {variant: seconds(step) for variant, step in steps.items()}
         for _ in range(rounds):
-            ceilings.append(lanes.ceiling(0.02) if lanes.available() else float("nan"))
+            peaks.append(lanes.peak_gflops(0.02) if lanes.available() else float("nan"))
             for variant, step in steps.items():
                 step()
                 times.setdefault(variant, []).extend(seconds(step) for _ in range(3))
-    count = sum(parameter.numel() for parameter in design().parameters())
-    work = operations(design())
-    return Measurement(name, count, work, first, times, statistics.median(ceilings))
+    return Measurement(
+        name, plan(design).parameters, operations(design), first, times, statistics.median(peaks)
+    )
 
 
 def table(measured: Measurement) -> Table:
-    """One row a variant: median, images a second, rate, share of the ceiling, ratio to lanes."""
+    """One row a variant: median, images a second, rate, share of the peak, ratio to lanes."""
     work = measured.operations / 1e9
     first = ", ".join(f"{name} {time_:.1f} s" for name, time_ in measured.first.items())
     result = Table(
         title=f"{measured.design}: {measured.parameters:,} parameters, {work:.2f} GFLOP a step",
-        caption=f"ceiling {measured.ceiling:.0f} GFLOP/s; first steps: {first}",
+        caption=f"peak {measured.peak:.0f} GFLOP/s; first steps: {first}",
         title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip
     for column in ("step", "ms", "images/s", "GFLOP/s", "share", "x lanes"):
@@ -214,7 +244,7 @@ def table(measured: Measurement) -> Table:
             ratio = "1" if variant == "lanes" else f"{middle:.2f} ({low:.2f}-{high:.2f})"
         result.add_row(
             variant, f"{median * 1e3:.2f}", f"{BATCH / median:,.0f}", f"{work / median:.1f}",
-            f"{work / median / measured.ceiling:.0%}", ratio,
+            f"{work / median / measured.peak:.0%}", ratio,
         )  # fmt: skip
     return result
 

@@ -32,7 +32,7 @@ def test_training_steps(
         design=name,
         step_seconds={variant: measured.median(variant) for variant in measured.times},
         operations=measured.operations,
-        ceiling=measured.ceiling,
+        peak=measured.peak,
     )
     with capsys.disabled():
         console = Console(highlight=False)

@@ -34,7 +34,7 @@ def _lanes() -> str:
     usable = ", ".join(lanes.usable())
     return (
         f"runs with {lanes.instruction_set()} (usable here: {usable}); one thread a worker, "
-        f"{lanes.ceiling():.0f} GFLOP/s of multiply-adds measured on one core"
+        f"{lanes.peak_gflops():.0f} GFLOP/s of multiply-adds measured on one core"
     )
 
 

@@ -1,6 +1,6 @@
 """Lanes: a CPU engine that trains networks of small convolutions several times faster.
 
-    network = lanes.accelerate(build(plan))   # an nn.Sequential -> an nn.Module
+    network = lanes.accelerate(build(design))   # the network -> an nn.Module
     loss = F.cross_entropy(network(images), labels)
     loss.backward()                           # fills .grad; optimiser and state_dict as ever
 
@@ -8,11 +8,12 @@
 layer.
 """
 
-from mnist_arch.lanes.dropout import dropout_mask
 from mnist_arch.lanes.images import augment
-from mnist_arch.lanes.layers import Unsupported, supports
-from mnist_arch.lanes.library import available, ceiling, instruction_set, usable, why_not
+from mnist_arch.lanes.library import available, instruction_set, peak_gflops, usable, why_not
+from mnist_arch.lanes.lower import supports
+from mnist_arch.lanes.masks import dropout_mask
 from mnist_arch.lanes.network import Accelerated, accelerate
+from mnist_arch.lanes.nodes import Unsupported
 
 __all__ = [
     "Accelerated",
@@ -20,9 +21,9 @@ __all__ = [
     "accelerate",
     "augment",
     "available",
-    "ceiling",
     "dropout_mask",
     "instruction_set",
+    "peak_gflops",
     "supports",
     "usable",
     "why_not",

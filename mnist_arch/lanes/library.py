@@ -9,40 +9,41 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mnist_arch.lanes.sources import digest
+
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 """Best first; a machine that is not x86-64 has the baseline only."""
 
 ENVIRONMENT_VARIABLE = "LANES_INSTRUCTION_SET"
-MAX_CHANNEL_DROPOUTS = 4
+ABI = 2
+"""The number of the C interface that this file mirrors."""
 
 _SUFFIXES = (".so", ".dylib", ".pyd", ".dll")
 _int32, _double, _pointer = ctypes.c_int32, ctypes.c_double, ctypes.c_void_p
 
 
-class StageStruct(ctypes.Structure):
-    """`LanesStage`: one convolution and what follows it up to the next."""
+class NodeStruct(ctypes.Structure):
+    """`LanesNode`: one operation of a network."""
 
     _fields_ = (
-        *((name, _int32) for name in ("in_channels", "out_channels", "kernel", "padding")),
-        *((name, _int32) for name in ("height", "width")),
-        *((name, _int32) for name in ("relu_before", "batch_norm", "relu_after", "pool")),
-        *((name, _int32) for name in ("before_layer", "after_layer")),
-        ("channel_layers", _int32 * MAX_CHANNEL_DROPOUTS),
-        ("before_probability", _double),
-        ("after_probability", _double),
-        ("channel_probabilities", _double * MAX_CHANNEL_DROPOUTS),
+        ("operation", _int32),
+        ("inputs", _int32 * 2),
+        *((name, _int32) for name in ("channels", "kernel", "stride", "padding", "groups")),
+        ("activation", _int32),
+        ("layer", _int32),
+        ("probability", _double),
         ("epsilon", _double),
     )
 
 
 TENSOR_FIELDS = (
-    *("weight", "bias", "gamma", "beta", "running_mean", "running_variance", "batches"),
-    *("weight_gradient", "bias_gradient", "gamma_gradient", "beta_gradient"),
+    *("weight", "bias", "running_mean", "running_variance", "batches"),
+    *("weight_gradient", "bias_gradient"),
 )
 
 
 class TensorsStruct(ctypes.Structure):
-    """`LanesTensors`: the addresses of one stage's tensors, and its momentum in this step."""
+    """`LanesTensors`: the addresses of one node's tensors, and its momentum in this step."""
 
     _fields_ = (*((name, _pointer) for name in TENSOR_FIELDS), ("momentum", _double))
 
@@ -66,11 +67,13 @@ class DescentStruct(ctypes.Structure):
 
 
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "lanes_abi": (ctypes.c_int, ()),
+    "lanes_sources": (ctypes.c_char_p, ()),
     "lanes_instruction_set": (ctypes.c_char_p, ()),
     "lanes_cpu_supports": (ctypes.c_int, (ctypes.c_char_p,)),
     "lanes_create": (
         ctypes.c_int,
-        (_pointer, ctypes.c_int, ctypes.c_int, ctypes.POINTER(_pointer)),
+        (_pointer, *(ctypes.c_int,) * 5, ctypes.POINTER(_pointer)),
     ),
     "lanes_destroy": (None, (_pointer,)),
     "lanes_forward": (
@@ -102,7 +105,8 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
             *(_pointer, ctypes.c_float, ctypes.c_float, _pointer),
         ),
     ),
-    "lanes_ceiling": (_double, (_double,)),
+    "lanes_peak": (_double, (_double,)),
+    "lanes_fail_on_worker": (ctypes.c_int, (ctypes.c_int,)),
 }
 
 
@@ -117,6 +121,8 @@ def check(status: int, what: str) -> None:
             f"lanes: cannot {what}: its forward pass is no longer kept (a graph can be"
             " backpropagated once)"
         )
+    if status != 0:
+        raise RuntimeError(f"lanes: cannot {what}: an error inside the native library")
 
 
 @cache
@@ -163,9 +169,9 @@ def instruction_set() -> str:
     return name.decode()
 
 
-def ceiling(seconds: float = 0.1) -> float:
+def peak_gflops(seconds: float = 0.1) -> float:
     """Measured billions of floating-point operations a second of multiply-adds on one core."""
-    rate: float = library().lanes_ceiling(seconds)
+    rate: float = library().lanes_peak(seconds)
     return rate
 
 
@@ -179,7 +185,22 @@ def _load(name: str) -> ctypes.CDLL:
     if not files:
         raise OSError("the lanes library was not built (no C++ compiler when this was installed?)")
     loaded = ctypes.CDLL(str(files[0]))
+    _require_own(loaded, files[0])
     for function, (result, arguments) in _SIGNATURES.items():
         getattr(loaded, function).restype = result
         getattr(loaded, function).argtypes = list(arguments)
     return loaded
+
+
+def _require_own(loaded: ctypes.CDLL, path: Path) -> None:
+    """Raise OSError for a library of another interface, or built from other sources."""
+    try:
+        loaded.lanes_sources.restype = ctypes.c_char_p
+        abi, sources = loaded.lanes_abi(), loaded.lanes_sources().decode()
+    except AttributeError:
+        abi, sources = 0, "unknown"
+    if (abi, sources) != (ABI, wanted := digest()):
+        raise OSError(
+            f"{path.name} is stale: its interface {abi} and sources {sources} are not {ABI} and"
+            f" {wanted}; build it again: python -m pip install -e ."
+        )

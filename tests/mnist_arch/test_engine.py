@@ -111,7 +111,7 @@ def test_a_layer_that_lanes_does_not_know_is_left_to_torch_or_refused() -> None:
     network = nn.Sequential(nn.Conv2d(1, 10, 28), nn.Tanh(), nn.Flatten(1))
     assert prepare(network, Engine("lanes", "cpu", "", falls_back=True)) is network
     assert engine_of(network) == "torch"
-    with pytest.raises(UserError, match="Tanh"):
+    with pytest.raises(UserError, match="that build made, not a Sequential"):
         prepare(network, Engine("lanes", "cpu", "", falls_back=False))
 
 

@@ -11,10 +11,11 @@ namespace {
 class Convolution {
  public:
   Convolution() = default;
-  Convolution(int kernel, int padding, Layout input, Layout output)
-      : output_(output), direct_(kernel, padding, input, output) {
-    if (kernel == Winograd::kKernel) winograd_ = Winograd(padding, input, output);
-    is_winograd_ = kernel == Winograd::kKernel && winograd_.cycles < direct_.cycles;
+  Convolution(int kernel, int stride, int padding, Layout input, Layout output)
+      : output_(output), direct_(kernel, stride, padding, input, output) {
+    if (kernel != Winograd::kKernel || stride != 1) return;
+    winograd_ = Winograd(padding, input, output);
+    is_winograd_ = winograd_.cycles < direct_.cycles;
   }
 
   // Floats that `pack` writes.

@@ -8,20 +8,20 @@
 
 namespace {
 
-// Mean cross-entropy in nats of logits [images][outputs]; slopes, of the same shape, gets its
+// Mean cross-entropy in nats of logits [images][outputs]; gradients, of the same shape, gets its
 // gradient. False where a label is not one of the outputs.
 inline bool cross_entropy(const float* logits, const int64_t* labels, int64_t images, int outputs,
-                          float* slopes, float* loss) {
+                          float* gradients, float* loss) {
   double total = 0;
-  for (int64_t image = 0; image < images; ++image, logits += outputs, slopes += outputs) {
+  for (int64_t image = 0; image < images; ++image, logits += outputs, gradients += outputs) {
     const int64_t label = labels[image];
     if (label < 0 || label >= outputs) return false;
     float largest = -std::numeric_limits<float>::infinity();
     for (int i = 0; i < outputs; ++i) largest = logits[i] > largest ? logits[i] : largest;
     double sum = 0;
-    for (int i = 0; i < outputs; ++i) sum += slopes[i] = std::exp(logits[i] - largest);
+    for (int i = 0; i < outputs; ++i) sum += gradients[i] = std::exp(logits[i] - largest);
     for (int i = 0; i < outputs; ++i)
-      slopes[i] = float((slopes[i] / sum - (i == label ? 1.0 : 0.0)) / double(images));
+      gradients[i] = float((gradients[i] / sum - (i == label ? 1.0 : 0.0)) / double(images));
     total += std::log(sum) - (double(logits[label]) - largest);
   }
   *loss = float(total / double(images));

@@ -18,7 +18,7 @@ typedef void (*DirectKernel)(const DirectRow&, int column);
 
 // weights: [channel][kernel row][kernel column][output in block]. kernel_size 0 reads the size at
 // run time.
-template <int kOut, int kPixels, int kernel_size>
+template <int kOut, int kPixels, int kernel_size, int kStride>
 void direct_block(const DirectRow& task, int column) {
   Vector total[kOut][kPixels];
 #pragma GCC unroll 8
@@ -29,7 +29,7 @@ void direct_block(const DirectRow& task, int column) {
   }
   const int kernel = kernel_size ? kernel_size : task.kernel;
   const long weights_row = long(kernel) * kOut;
-  const float* input_channel = task.input + long(column) * kTile + task.first_row * task.input_row;
+  const float* input_channel = task.input + long(column) * kStride * kTile + task.first_row * task.input_row;
   const float* weights_channel = task.weights + task.first_row * weights_row;
   for (int channel = 0; channel < task.channels; ++channel) {
     const float* input = input_channel;
@@ -42,7 +42,7 @@ void direct_block(const DirectRow& task, int column) {
         for (int o = 0; o < kOut; ++o) weight[o] = broadcast(weights[tap * kOut + o]);
 #pragma GCC unroll 8
         for (int p = 0; p < kPixels; ++p) {
-          const Vector pixel = load_once(input + (tap + p) * kTile);
+          const Vector pixel = load_once(input + (tap + p * kStride) * kTile);
 #pragma GCC unroll 8
           for (int o = 0; o < kOut; ++o) total[o][p] += weight[o] * pixel;
         }
@@ -87,37 +87,39 @@ constexpr bool direct_fits(int out, int pixels) {
 }
 
 template <int kOut, int kPixels>
-DirectKernel direct_kernel(int kernel) {
+DirectKernel direct_kernel(int kernel, int stride) {
   if constexpr (direct_fits(kOut, kPixels)) {
-    if (kernel == 3) return direct_block<kOut, kPixels, 3>;
-    return direct_block<kOut, kPixels, 0>;
+    if (stride == 2) return direct_block<kOut, kPixels, 0, 2>;
+    if (kernel == 1) return direct_block<kOut, kPixels, 1, 1>;
+    if (kernel == 3) return direct_block<kOut, kPixels, 3, 1>;
+    return direct_block<kOut, kPixels, 0, 1>;
   }
   return nullptr;
 }
 
 template <int kOut, int kPixels = kMaxBlock>
-DirectKernel direct_kernel(int pixels, int kernel) {
+DirectKernel direct_kernel(int pixels, int kernel, int stride) {
   if constexpr (kPixels > 1)
-    if (pixels < kPixels) return direct_kernel<kOut, kPixels - 1>(pixels, kernel);
-  return direct_kernel<kOut, kPixels>(kernel);
+    if (pixels < kPixels) return direct_kernel<kOut, kPixels - 1>(pixels, kernel, stride);
+  return direct_kernel<kOut, kPixels>(kernel, stride);
 }
 
 template <int kOut = kMaxBlock>
-DirectKernel direct_kernel(int out, int pixels, int kernel) {
+DirectKernel direct_kernel(int out, int pixels, int kernel, int stride) {
   if constexpr (kOut > 1)
-    if (out < kOut) return direct_kernel<kOut - 1>(out, pixels, kernel);
-  return direct_kernel<kOut>(pixels, kernel);
+    if (out < kOut) return direct_kernel<kOut - 1>(out, pixels, kernel, stride);
+  return direct_kernel<kOut>(pixels, kernel, stride);
 }
 
 struct Direct {
-  int kernel = 0, padding = 0;
+  int kernel = 0, stride = 1, padding = 0;
   Layout input, output;
   std::vector<Span> blocks; // of output channels
   double cycles = 0;        // about, for one lane group
 
   Direct() = default;
-  Direct(int kernel_, int padding_, Layout input_, Layout output_)
-      : kernel(kernel_), padding(padding_), input(input_), output(output_) {
+  Direct(int kernel_, int stride_, int padding_, Layout input_, Layout output_)
+      : kernel(kernel_), stride(stride_), padding(padding_), input(input_), output(output_) {
     const BlockPlan plan = plan_blocks(output.channels, output.width, [](int out, int pixels) {
       return direct_fits(out, pixels) ? block_cycles(out, pixels) : kNever;
     });
@@ -126,7 +128,7 @@ struct Direct {
       runs_.emplace_back();
       for (const Span& columns : block.columns)
         runs_.back().push_back(
-            {columns.first, direct_kernel(block.outputs.size, columns.size, kernel)});
+            {columns.first, direct_kernel(block.outputs.size, columns.size, kernel, stride)});
     }
     cycles = plan.cycles * kernel * kernel * input.channels * output.height;
   }
@@ -158,9 +160,9 @@ struct Direct {
       task.input_row = of.input.row;
       task.input_channel = of.input.channel;
       task.input =
-          tile + of.input.origin() + (row - of.padding) * of.input.row - of.padding * kTile;
-      task.first_row = std::max(0, of.padding - row);
-      task.last_row = std::min(of.kernel, of.input.height + of.padding - row);
+          tile + of.input.origin() + (row * of.stride - of.padding) * of.input.row - of.padding * kTile;
+      task.first_row = std::max(0, of.padding - row * of.stride);
+      task.last_row = std::min(of.kernel, of.input.height + of.padding - row * of.stride);
       for (size_t i = 0; i < of.blocks.size(); ++i) {
         static_cast<RowTask&>(task) = tasks[i];
         for (const Run& run : of.runs_[i]) run.kernel(task, run.column);

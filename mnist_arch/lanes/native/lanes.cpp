@@ -18,20 +18,22 @@ int guarded(const Call& call) {
     return kLanesOutOfMemory;
   } catch (const std::length_error&) {
     return kLanesOutOfMemory;
-  } catch (...) {
+  } catch (const std::invalid_argument&) {
     return kLanesInvalid;
+  } catch (...) {
+    return kLanesFailed;
   }
 }
 
-bool is_sound(const LanesStage& stage) {
-  const int height = stage.height + 2 * stage.padding - stage.kernel + 1;
-  const int width = stage.width + 2 * stage.padding - stage.kernel + 1;
-  return stage.in_channels > 0 && stage.out_channels > 0 && stage.kernel > 0 &&
-         stage.padding >= 0 && stage.padding <= stage.kernel / 2 && height > 0 && width > 0 &&
-         (stage.pool != kMaxPool || (height > 1 && width > 1));
-}
-
 } // namespace
+
+#if !defined(LANES_SOURCES)
+#error "compile with -DLANES_SOURCES=\"...\", the digest of this folder (see ../sources.py)"
+#endif
+
+int lanes_abi(void) { return kLanesAbi; }
+
+const char* lanes_sources(void) { return LANES_SOURCES; }
 
 const char* lanes_instruction_set(void) { return LANES_NAME; }
 
@@ -48,12 +50,11 @@ int lanes_cpu_supports(const char* instruction_set) {
   return !std::strcmp(instruction_set, "baseline");
 }
 
-int lanes_create(const LanesStage* stages, int count, int threads, void** network) {
+int lanes_create(const LanesNode* nodes, int count, int channels, int height, int width,
+                 int threads, void** network) {
   return guarded([&]() -> int {
-    if (count < 1 || threads < 1) return kLanesInvalid;
-    for (int i = 0; i < count; ++i)
-      if (!is_sound(stages[i])) return kLanesInvalid;
-    *network = new Network(stages, count, threads);
+    if (threads < 1 || channels < 1 || height < 1 || width < 1) return kLanesInvalid;
+    *network = new Network(nodes, count, {channels, height, width}, threads);
     return kLanesDone;
   });
 }
@@ -70,9 +71,9 @@ int lanes_forward(void* network, const LanesTensors* tensors, const float* image
   });
 }
 
-int lanes_backward(void* network, const LanesTensors* tensors, const float* slopes) {
+int lanes_backward(void* network, const LanesTensors* tensors, const float* gradients) {
   return guarded([&]() -> int {
-    return static_cast<Network*>(network)->backward(tensors, slopes) ? kLanesDone : kLanesStale;
+    return static_cast<Network*>(network)->backward(tensors, gradients) ? kLanesDone : kLanesStale;
   });
 }
 
@@ -83,11 +84,11 @@ int lanes_train(void* network, const LanesTensors* tensors, const LanesParameter
     if (image_count < 1) return kLanesInvalid;
     Network& trained = *static_cast<Network*>(network);
     const int outputs = trained.outputs();
-    std::vector<float> slopes(size_t(image_count) * outputs);
+    std::vector<float> gradients(size_t(image_count) * outputs);
     trained.forward(tensors, images, image_count, true, true, seed, logits);
-    if (!cross_entropy(logits, labels, image_count, outputs, slopes.data(), loss))
+    if (!cross_entropy(logits, labels, image_count, outputs, gradients.data(), loss))
       return kLanesInvalid;
-    trained.backward(tensors, slopes.data());
+    trained.backward(tensors, gradients.data());
     for (int i = 0; i < count; ++i) descend(parameters[i], *descent);
     return kLanesDone;
   });
@@ -117,7 +118,7 @@ int lanes_augment(const uint8_t* images, int64_t available, const int64_t* index
              : kLanesInvalid;
 }
 
-double lanes_ceiling(double seconds) {
+double lanes_peak(double seconds) {
   constexpr int kChains = 12;
   constexpr long kRounds = 20000;
   Vector total[kChains];
@@ -139,4 +140,16 @@ double lanes_ceiling(double seconds) {
   volatile float sink = sum[0];
   (void)sink;
   return operations / elapsed / 1e9;
+}
+
+int lanes_fail_on_worker(int threads) {
+  return guarded([&]() -> int {
+    ThreadPool pool(threads);
+    std::atomic<int> arrived{0};
+    pool.for_each(threads, [&](int, int thread) { // each takes one, for it waits for the others
+      for (++arrived; arrived < threads;) std::this_thread::yield();
+      if (thread > 0) throw std::runtime_error("thrown to be caught");
+    });
+    return kLanesDone;
+  });
 }

@@ -9,37 +9,53 @@
 #define LANES_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { kLanesMaxChannelDropouts = 4 };
+enum { kLanesAbi = 2 }; // changes with any declaration of this file; library.py has the same
 
-// One convolution and what follows it up to the next. Layer numbers are positions in the network;
-// they only name a dropout's masks. -1: there is no such dropout.
-struct LanesStage {
-  int32_t in_channels, out_channels, kernel, padding;
-  int32_t height, width; // of the convolution's input
-  int32_t relu_before, batch_norm, relu_after;
-  int32_t pool; // 0 none, 1 maximum of 2x2, 2 average of the whole map
-  int32_t before_layer, after_layer; // element-wise dropout before and after the pool
-  int32_t channel_layers[kLanesMaxChannelDropouts];
-  double before_probability, after_probability;
-  double channel_probabilities[kLanesMaxChannelDropouts];
-  double epsilon;
+enum LanesOperation {
+  kLanesConvolution = 0,
+  kLanesBatchNorm = 1,
+  kLanesActivation = 2,
+  kLanesMaxPool = 3,     // 2x2
+  kLanesAveragePool = 4, // 2x2
+  kLanesWholeAverage = 5, // of the map
+  kLanesChannelDropout = 6,
+  kLanesElementDropout = 7,
+  kLanesSum = 8
 };
 
-// One stage's tensors, contiguous float32; null where there is none (or no gradient is wanted).
+// One operation of a network, in a table whose order is that of computation; the last is its result.
+struct LanesNode {
+  int32_t operation;
+  int32_t inputs[2]; // earlier nodes; -1: the images; the second is -2 but for a sum
+  int32_t channels, kernel, stride, padding, groups; // of a convolution: its output channels
+  int32_t activation;                                // 1 ReLU, 2 SiLU, 3 hard-swish
+  int32_t layer;                                     // names the masks of a dropout
+  double probability, epsilon;                       // of a dropout; of batch norm
+};
+
+// One node's tensors, contiguous float32; null where there is none (or no gradient is wanted).
+// A convolution has a weight [channels][inputs / groups][kernel][kernel] and may have a bias; batch
+// norm has all but the gradients.
 struct LanesTensors {
-  const float *weight, *bias, *gamma, *beta;
+  const float *weight, *bias;
   float *running_mean, *running_variance;
   int64_t* batches; // that the running statistics have seen; counted up by a step that uses its own
-  float *weight_gradient, *bias_gradient, *gamma_gradient, *beta_gradient;
+  float *weight_gradient, *bias_gradient;
   double momentum; // of the running statistics; below 0: every batch weighs the same
 };
 
-enum LanesStatus { kLanesDone = 0, kLanesOutOfMemory = 1, kLanesInvalid = 2, kLanesStale = 3 };
+enum LanesStatus { kLanesDone = 0, kLanesOutOfMemory = 1, kLanesInvalid = 2, kLanesStale = 3, kLanesFailed = 4 };
+
+// What the library was built from: the two that are asked before any other.
+LANES_API int lanes_abi(void);
+LANES_API const char* lanes_sources(void); // digest of this folder's files
 
 LANES_API const char* lanes_instruction_set(void);
 LANES_API int lanes_cpu_supports(const char* instruction_set);
 
-LANES_API int lanes_create(const LanesStage* stages, int count, int threads, void** network);
+// images: [channels][height][width] each.
+LANES_API int lanes_create(const LanesNode* nodes, int count, int channels, int height, int width,
+                           int threads, void** network);
 LANES_API void lanes_destroy(void* network);
 
 // images [count][height][width] (times channels) -> logits [count][outputs].
@@ -47,8 +63,8 @@ LANES_API void lanes_destroy(void* network);
 // keep: whether lanes_backward will follow.
 LANES_API int lanes_forward(void* network, const LanesTensors* tensors, const float* images,
                             int64_t count, int use_batch, int keep, uint64_t seed, float* logits);
-// slopes [count][outputs]: the loss by the logits. Writes the gradients of `tensors`.
-LANES_API int lanes_backward(void* network, const LanesTensors* tensors, const float* slopes);
+// gradients [count][outputs]: the loss by the logits. Writes the gradients of `tensors`.
+LANES_API int lanes_backward(void* network, const LanesTensors* tensors, const float* gradients);
 
 // One parameter of `size` numbers, its gradient, and its momentum.
 struct LanesParameter {
@@ -80,4 +96,7 @@ LANES_API int lanes_augment(const uint8_t* images, int64_t available, const int6
                             float* result);
 
 // Billions of floating-point operations a second of a loop of independent multiply-adds.
-LANES_API double lanes_ceiling(double seconds);
+LANES_API double lanes_peak(double seconds);
+
+// Throws on a worker thread, to show that the caller is told: kLanesFailed.
+LANES_API int lanes_fail_on_worker(int threads);

@@ -1,59 +1,20 @@
-// A network: its stages, its memory, and a training step over them.
+// A network: a training step over its stages, as its schedule has it.
 //
-// Forward, stage by stage (batch norm needs the whole batch): every tile is passed through what
-// follows the previous convolution and then through this one, so that the map between them is in
-// the second-level cache; it is not kept. Backward, from the last stage: every tile's gradient goes
-// back through batch norm, ReLU, dropout and pool, then through the convolution to the stage
-// before, whose batch norm sums are gathered and whose map is made again in one pass; then to the
-// weights. Only the convolutions' outputs are kept from forward to backward.
+// Forward, stage by stage: every tile is passed through the epilogue of the stages read and then
+// through this one's convolution, so that the map between them is in the second-level cache; it is
+// not kept. Backward, from the last stage: every tile's gradient goes back through the epilogue, then
+// through the convolution to the stages read; where such a gradient is complete, the sums of the
+// batch norm there are gathered and its result is computed again in one go; then to the weights. Only
+// the values of stages are kept from forward to backward.
 #pragma once
 
-#include <cmath>
-#include <cstdlib>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-#include "lanes.h"
-#include "passes.h"
+#include "batch_norm.h"
+#include "grouped.h"
+#include "schedule.h"
+#include "sums.h"
 #include "threads.h"
-#include "weight_gradient.h"
 
 namespace {
-
-// Zeroed floats, aligned to cache lines (to huge pages where that is worth it).
-class Buffer {
- public:
-  Buffer() = default;
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { std::free(data_); }
-
-  void reserve(size_t floats) {
-    if (floats <= size_) return;
-    std::free(data_);
-    data_ = nullptr, size_ = 0;
-    const size_t huge = size_t(2) << 20;
-    size_t bytes = floats * sizeof(float);
-    const size_t alignment = bytes >= huge / 8 ? huge : 4096;
-    bytes = (bytes + alignment - 1) / alignment * alignment;
-    void* memory = nullptr;
-    if (posix_memalign(&memory, alignment, bytes) != 0) throw std::bad_alloc();
-#if defined(__linux__)
-    if (alignment == huge) madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
-    std::memset(memory, 0, bytes);
-    data_ = static_cast<float*>(memory);
-    size_ = bytes / sizeof(float);
-  }
-  float* data() { return data_; }
-
- private:
-  float* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 inline size_t round_up(size_t count, size_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
@@ -66,94 +27,89 @@ struct ChannelDropout {
 };
 
 struct Stage {
-  LanesStage spec;
-  Convolution forward, backward; // backward: the input gradient; unused in the first stage
-  WeightGradient weight_gradient;
-  Layout slope; // the gradient of the convolution's output, with the gap that `backward` reads
-  Pass pass;
+  StageSpec spec;
+  Layout input;                            // as its convolution reads it
+  GroupedConvolution convolution, inverse; // inverse: the input gradient
+  GroupedWeightGradient weight_gradient;
+  ValueGradient value_gradient; // with the padding that `inverse` reads
+  Epilogue epilogue;
+  BatchNorm norm;
   std::vector<ChannelDropout> channel_dropouts;
-  std::vector<float> packed, packed_flipped;
-  std::vector<float> scale, shift, mean, constant, linear; // one a channel
-  std::vector<double> exact_mean, deviation_inverse;       // one a channel
+  std::vector<float> packed, packed_inverse;
+  bool plain = false;
+  bool all_tiles = false; // whether the weights' gradient is taken over all tiles at once
 
   // Per tile, so that sums can be added up in tile order:
-  std::vector<ChannelSums> statistics; // [tile][channel]
-  std::vector<double> slope_sums;     // [tile][channel][2]: slope, slope * (value - mean)
-  std::vector<double> bias_sums;      // [tile][channel]
-  std::vector<float> weight_sums;     // [tile][weight]
-  Buffer values, factors;             // [tile][...]
+  std::vector<double> bias_sums;  // [tile][channel]
+  std::vector<float> weight_sums; // [tile][weight]
+  Buffer factors;                 // [tile][channel][16]: dropout of channels
 
-  // Where the weights' gradient is taken over all tiles at once: the maps that it is taken of.
-  bool all_tiles = false;
-  Buffer inputs, slopes; // [tile][...]
-
-  int channels() const { return spec.out_channels; }
-  long values_in_batch(int64_t images) const {
-    return long(images) * pass.value.height * pass.value.width;
-  }
+  int channels() const { return spec.value.channels; }
+  bool convolves() const { return spec.convolution >= 0; }
 };
 
 struct Thread {
-  Buffer slope;         // one tile's gradient of a convolution's output
-  Buffer totals;        // vectors of weight gradients
-  Buffer input, value;  // one tile's maps, where nothing is kept
-  Buffer scratch;       // of a convolution
+  Buffer value_gradient; // one tile's gradient of a stage's value
+  Buffer totals;         // vectors of weight gradients
+  Buffer maps[2];        // one tile's results of the stages read
+  Buffer addend;         // one tile's part of a gradient
+  Buffer scratch;        // of a convolution
+  std::vector<Buffer> streamed; // slots of one tile
 };
 
 class Network {
  public:
-  Network(const LanesStage* specs, int count, int threads)
-      : stages_(count), crew_(threads), threads_(threads) {
-    for (int i = 0; i < count; ++i) {
-      const bool last = i + 1 == count;
-      build(stages_[i], specs[i], last ? 0 : specs[i + 1].padding);
-    }
-    const LanesStage& first = specs[0];
-    image_ = Layout(first.in_channels, first.height, first.width, first.padding);
-    for (const Stage& stage : stages_)
-      if (zeros_.size() < size_t(stage.channels())) zeros_.resize(stage.channels(), 0.0f);
-  }
+  Network(const LanesNode* nodes, int count, Shape images, int threads)
+      : Network(Fusion(nodes, count, images).stages, images, threads) {}
 
   int outputs() const {
-    const Layout& map = stages_.back().pass.pooled;
+    const Layout& map = stages_.back().epilogue.pooled;
     return map.channels * map.height * map.width;
   }
 
   void forward(const LanesTensors* tensors, const float* images, int64_t count, bool use_batch,
                bool keep, uint64_t seed, float* logits) {
     ready_ = false;
-    seed_ = seed, count_ = count, use_batch_ = use_batch;
+    seed_ = seed, use_batch_ = use_batch;
+    count_ = count;
     tiles_ = int((count + kTile - 1) / kTile);
-    for (size_t i = 0; i < stages_.size(); ++i) prepare(stages_[i], tensors[i], keep);
+    for (Stage& stage : stages_) prepare(stage, tensors, keep);
     if (use_batch || keep) {
       reserve_kept();
-      reserve_streamed(true);
       forward_kept(tensors, images, logits);
       ready_ = keep;
     } else {
-      reserve_streamed(false);
+      reserve_streamed();
       forward_streamed(tensors, images, logits);
     }
   }
 
-  // False where no forward pass was kept for it.
-  bool backward(const LanesTensors* tensors, const float* slopes) {
+  // gradients [image][output]. False where no forward pass was kept for it.
+  bool backward(const LanesTensors* tensors, const float* gradients) {
     if (!ready_) return false;
     ready_ = false;
     reserve_backward();
     const int last = int(stages_.size()) - 1;
-    each_tile([&](int tile, int thread) {
-      spread(slopes, stages_[last].pass.pooled, false, tile, gradient(last, tile));
-      restore(last, tile, threads_[thread].input.data());
-    });
-    for (int i = last; i >= 0; --i) {
-      const bool weights_wanted = tensors[i].weight_gradient != nullptr;
-      finish_slope_sums(stages_[i], tensors[i]);
+    for (const Schedule::Run& run : schedule_.backward) {
+      for (int i : run)
+        if (i <= last && stages_[i].norm.present)
+          stages_[i].norm.finish_gradients(tensors[stages_[i].spec.norm], tiles_,
+                                           values_of(stages_[i], count_), use_batch_);
       each_tile([&](int tile, int thread) {
-        backward_tile(i, tile, threads_[thread], weights_wanted);
+        for (int i : run) {
+          if (i <= last) {
+            backward_tile(i, tile, threads_[thread], wants_weights(stages_[i], tensors));
+          } else {
+            spread(gradients, stages_[last].epilogue.pooled, false, tile, gradient(last, tile));
+            recompute(last, tile, threads_[thread].maps[0].data());
+          }
+        }
       });
-      if (stages_[i].all_tiles && weights_wanted) add_up_weights(i);
-      write_gradients(stages_[i], tensors[i]);
+      for (int i : run) {
+        if (i > last || !stages_[i].convolves()) continue;
+        if (stages_[i].all_tiles && wants_weights(stages_[i], tensors)) add_up_weights(i);
+        write_gradients(stages_[i], tensors[stages_[i].spec.convolution]);
+      }
     }
     return true;
   }
@@ -161,54 +117,71 @@ class Network {
  private:
   // ---- construction ------------------------------------------------------------------------
 
-  static void build(Stage& stage, const LanesStage& spec, int next_padding) {
-    const int height = spec.height + 2 * spec.padding - spec.kernel + 1;
-    const int width = spec.width + 2 * spec.padding - spec.kernel + 1;
-    const int flipped_padding = spec.kernel - 1 - spec.padding;
-    stage.spec = spec;
-    const Layout input(spec.in_channels, spec.height, spec.width, spec.padding);
-    const Layout value(spec.out_channels, height, width, 0);
-    stage.slope = Layout(spec.out_channels, height, width, flipped_padding);
-    stage.forward = Convolution(spec.kernel, spec.padding, input, value);
-    stage.backward = Convolution(spec.kernel, flipped_padding, stage.slope,
-                                 Layout(spec.in_channels, spec.height, spec.width, 0));
-    stage.weight_gradient = WeightGradient(spec.kernel, spec.padding, input, stage.slope);
-    stage.all_tiles = stage.weight_gradient.suits_all_tiles();
-    stage.packed.resize(stage.forward.packed());
-    stage.packed_flipped.resize(stage.backward.packed());
-    build_pass(stage, value, next_padding);
-  }
-
-  static ElementDropout element_dropout(int layer, double probability, float& gain) {
-    if (layer >= 0) gain *= float(1.0 / (1.0 - probability));
-    return {layer, dropout_threshold(probability)};
-  }
-
-  static void build_pass(Stage& stage, const Layout& value, int next_padding) {
-    const LanesStage& spec = stage.spec;
-    Pass& pass = stage.pass;
-    pass.relu_before = spec.relu_before, pass.relu = spec.relu_after;
-    pass.pool = spec.pool;
-    int height = value.height, width = value.width;
-    if (spec.pool == kMaxPool) height /= 2, width /= 2;
-    if (spec.pool == kAveragePool) height = width = 1;
-    pass.value = value;
-    pass.pooled = Layout(value.channels, height, width, 0);
-    pass.output = Layout(value.channels, height, width, next_padding);
-    for (std::vector<float>* numbers :
-         {&stage.scale, &stage.shift, &stage.mean, &stage.constant, &stage.linear})
-      numbers->assign(value.channels, 0.0f);
-    stage.deviation_inverse.assign(value.channels, 0.0);
-    stage.exact_mean.assign(value.channels, 0.0);
-    pass.scale = stage.scale.data(), pass.shift = stage.shift.data();
-    pass.mean = stage.mean.data();
-    pass.constant = stage.constant.data(), pass.linear = stage.linear.data();
-    for (int i = 0; i < kLanesMaxChannelDropouts; ++i) {
-      const double probability = spec.channel_probabilities[i];
-      if (spec.channel_layers[i] >= 0)
-        stage.channel_dropouts.push_back({spec.channel_layers[i], dropout_threshold(probability),
-                                          float(1.0 / (1.0 - probability))});
+  Network(const std::vector<StageSpec>& specs, Shape images, int threads)
+      : schedule_(specs), stages_(specs.size()), crew_(threads), threads_(threads) {
+    image_ = Layout(images.channels, images.height, images.width, schedule_.images_padding);
+    int most_channels = 0;
+    std::vector<StageSizes> sizes;
+    for (size_t i = 0; i < specs.size(); ++i) {
+      Stage& stage = stages_[i];
+      build(stage, specs[i], schedule_.plans[i].readers_padding);
+      stage.plain = schedule_.is_plain(int(i));
+      most_channels = std::max(most_channels, stage.channels());
+      sizes.push_back({stage.epilogue.value.size, stage.epilogue.pooled.size,
+                       stage.epilogue.output.size, stage.input.size,
+                       stage.value_gradient.layout.size, stage.all_tiles});
     }
+    zeros_.resize(most_channels, 0.0f);
+    schedule_.plan_slots(sizes, image_.size);
+    slots_.resize(schedule_.kept.count());
+  }
+
+  void build(Stage& stage, const StageSpec& spec, int readers_padding) const {
+    stage.spec = spec;
+    const int source = spec.inputs[0];
+    stage.input = source < 0 ? image_ : stages_[source].epilogue.output;
+    const Layout value(spec.value.channels, spec.value.height, spec.value.width, 0);
+    stage.value_gradient.layout = value;
+    build_epilogue(stage, value, readers_padding);
+    if (!stage.convolves()) return;
+    // What a stride of 1 would have: see `ValueGradient`.
+    const int flipped_padding = spec.kernel - 1 - spec.padding, shrink = spec.kernel - 1 - 2 * spec.padding;
+    const Layout gradient(value.channels, spec.input.height - shrink, spec.input.width - shrink,
+                          flipped_padding);
+    stage.value_gradient = {gradient, spec.stride};
+    stage.convolution =
+        GroupedConvolution(spec.groups, spec.kernel, spec.stride, spec.padding, stage.input, value);
+    stage.inverse = GroupedConvolution(
+        spec.groups, spec.kernel, 1, flipped_padding, gradient,
+        Layout(spec.input.channels, spec.input.height, spec.input.width, 0));
+    stage.weight_gradient =
+        GroupedWeightGradient(spec.groups, spec.kernel, spec.padding, stage.input, gradient);
+    stage.all_tiles = stage.weight_gradient.suits_all_tiles();
+    stage.packed.resize(stage.convolution.packed());
+    stage.packed_inverse.resize(stage.inverse.packed());
+  }
+
+  static ElementDropout element_dropout(const DropoutSpec& dropout, float& gain) {
+    if (dropout.layer >= 0) gain *= float(1.0 / (1.0 - dropout.probability));
+    return {dropout.layer, dropout_threshold(dropout.probability)};
+  }
+
+  static void build_epilogue(Stage& stage, const Layout& value, int readers_padding) {
+    const StageSpec& spec = stage.spec;
+    Epilogue& epilogue = stage.epilogue;
+    epilogue.relu_before = spec.relu_before, epilogue.activation = spec.activation;
+    epilogue.pool = spec.pool;
+    epilogue.value = value;
+    const Shape& map = spec.output;
+    epilogue.pooled = Layout(map.channels, map.height, map.width, 0);
+    epilogue.output = Layout(map.channels, map.height, map.width, readers_padding);
+    BatchNorm& norm = stage.norm = BatchNorm(value.channels, spec.norm >= 0, spec.epsilon);
+    epilogue.scale = norm.scale.data(), epilogue.shift = norm.shift.data();
+    epilogue.mean = norm.mean.data();
+    epilogue.constant = norm.constant.data(), epilogue.linear = norm.linear.data();
+    for (const DropoutSpec& dropout : spec.channel_dropouts)
+      stage.channel_dropouts.push_back({dropout.layer, dropout_threshold(dropout.probability),
+                                        float(1.0 / (1.0 - dropout.probability))});
   }
 
   // ---- memory ------------------------------------------------------------------------------
@@ -223,146 +196,116 @@ class Network {
     });
   }
 
+  void reserve_slot(int slot) {
+    if (slot >= 0) slots_[slot].reserve(size_t(tiles_) * schedule_.kept.size(slot));
+  }
+
   void reserve_kept() {
-    images_.reserve(tiles_ * image_.size);
-    for (Stage& stage : stages_) {
+    images_.reserve(size_t(tiles_) * image_.size);
+    for (size_t i = 0; i < stages_.size(); ++i) {
+      Stage& stage = stages_[i];
       const size_t tiles = tiles_, channels = stage.channels();
-      stage.values.reserve(tiles * stage.pass.value.size);
+      reserve_slot(schedule_.plans[i].value);
       if (!stage.channel_dropouts.empty()) stage.factors.reserve(tiles * channels * kTile);
-      stage.statistics.resize(tiles * channels);
+      stage.norm.statistics.resize(tiles * channels);
+    }
+    reserve_threads();
+  }
+
+  void reserve_threads() {
+    size_t map = 0, scratch = 0;
+    for (const Stage& stage : stages_) {
+      map = std::max(map, size_t(stage.epilogue.output.size));
+      scratch = std::max(scratch, size_t(stage.convolution.scratch()));
+    }
+    for (Thread& thread : threads_) {
+      for (Buffer& buffer : thread.maps) buffer.reserve(map);
+      thread.scratch.reserve(scratch);
+    }
+  }
+
+  void reserve_streamed() {
+    reserve_threads();
+    for (Thread& thread : threads_) {
+      thread.streamed.resize(schedule_.streamed.count());
+      for (int slot = 0; slot < schedule_.streamed.count(); ++slot)
+        thread.streamed[slot].reserve(schedule_.streamed.size(slot));
     }
   }
 
   void reserve_backward() {
-    size_t gradient = 0, slope = 0, totals = 0, scratch = 0;
-    for (size_t i = 0; i < stages_.size(); ++i) {
-      Stage& stage = stages_[i];
+    size_t value_gradient = 0, totals = 0, scratch = 0, addend = 0;
+    for (size_t i = 0; i < slots_.size(); ++i) reserve_slot(int(i));
+    for (Stage& stage : stages_) {
       const size_t tiles = tiles_, channels = stage.channels();
-      if (!fits_next_values(i)) gradient = std::max(gradient, size_t(stage.pass.pooled.size));
-      slope = std::max(slope, size_t(stage.slope.size));
-      scratch = std::max(scratch, size_t(stage.backward.scratch()));
-      totals = std::max(totals, round_up(stage.weight_gradient.weights(), kVector) * kVector);
-      stage.slope_sums.resize(tiles * channels * 2);
+      value_gradient = std::max(value_gradient, size_t(stage.value_gradient.layout.size));
+      stage.norm.gradient_sums.resize(tiles * channels * 2);
       stage.bias_sums.resize(tiles * channels);
+      addend = std::max(addend, size_t(stage.epilogue.pooled.size));
+      if (!stage.convolves()) continue;
+      scratch = std::max(scratch, size_t(stage.inverse.scratch()));
+      totals = std::max(totals, round_up(stage.weight_gradient.weights(), kVector) * kVector);
       stage.weight_sums.resize((stage.all_tiles ? 1 : tiles) * stage.weight_gradient.weights());
-      if (stage.all_tiles) {
-        stage.inputs.reserve(tiles * stage.weight_gradient.input.size);
-        stage.slopes.reserve(tiles * stage.slope.size);
-      }
     }
-    for (Buffer& buffer : gradients_) buffer.reserve(tiles_ * gradient);
     for (Thread& thread : threads_) {
-      thread.slope.reserve(slope);
+      thread.value_gradient.reserve(value_gradient);
       thread.totals.reserve(totals);
       thread.scratch.reserve(scratch);
+      thread.addend.reserve(addend);
     }
   }
 
-  void reserve_streamed(bool kept) {
-    size_t input = image_.size, value = 0, scratch = 0;
-    for (const Stage& stage : stages_) {
-      input = std::max(input, size_t(stage.pass.output.size));
-      value = std::max(value, size_t(stage.pass.value.size));
-      scratch = std::max(scratch, size_t(stage.forward.scratch()));
-    }
-    for (Thread& thread : threads_) {
-      thread.input.reserve(input);
-      thread.scratch.reserve(scratch);
-      if (!kept) thread.value.reserve(value);
-    }
+  float* slot(int number, int tile) {
+    return slots_[number].data() + long(tile) * schedule_.kept.size(number);
   }
-
-  float* values(int i, int tile) { return stages_[i].values.data() + tile * stages_[i].pass.value.size; }
+  float* values(int i, int tile) { return slot(schedule_.plans[i].value, tile); }
+  // Of the result of stage i, without padding.
+  float* gradient(int i, int tile) { return slot(schedule_.plans[i].gradient, tile); }
   float* image(int tile) { return images_.data() + tile * image_.size; }
-  // What stage i reads (past the last stage: the logits), made again from what was kept.
-  const float* input_of(int i, int tile, Thread& thread) {
-    if (i == 0) return image(tile);
-    finish_tile(i - 1, tile, values(i - 1, tile), thread.input.data());
-    return thread.input.data();
-  }
-  // The gradient at the end of stage i: it takes the place of the next stage's values, which nothing
-  // reads once they have been passed back and which are in the cache; or, where these are fewer,
-  // that of the gradient two stages on.
-  float* gradient(int i, int tile) {
-    if (fits_next_values(i)) return values(i + 1, tile);
-    return gradients_[i % 2].data() + tile * stages_[i].pass.pooled.size;
-  }
-  bool fits_next_values(size_t i) const {
-    return i + 1 < stages_.size() && stages_[i].pass.pooled.size <= stages_[i + 1].pass.value.size;
+  // The result of stage i (the images), made again from its values in `memory` if need be.
+  const float* result(int i, int tile, float* memory) {
+    if (i < 0) return image(tile);
+    if (stages_[i].plain) return values(i, tile);
+    run_epilogue(i, tile, values(i, tile), memory);
+    return memory;
   }
 
   int valid(int tile) const { return int(std::min<int64_t>(kTile, count_ - int64_t(tile) * kTile)); }
+  static double values_of(const Stage& stage, int64_t images) {
+    return double(images) * stage.spec.value.height * stage.spec.value.width;
+  }
 
-  TileTask task(const Stage& stage, int tile) {
+  TileTask task(Stage& stage, int tile) {
     TileTask task{seed_, int64_t(tile) * kTile, valid(tile), nullptr, false};
     if (!use_batch_) return task;
-    task.drop = stage.pass.before.layer >= 0 || stage.pass.after.layer >= 0;
+    task.drop = stage.epilogue.before.layer >= 0 || stage.epilogue.after.layer >= 0;
     if (!stage.channel_dropouts.empty())
-      task.factors = const_cast<Stage&>(stage).factors.data() + long(tile) * stage.channels() * kTile;
+      task.factors = stage.factors.data() + long(tile) * stage.channels() * kTile;
     return task;
   }
 
   // ---- forward -----------------------------------------------------------------------------
 
-  // Packs the weights (for the backward pass too: it must use those of the forward pass); without
-  // batch statistics also fixes batch norm's affine map.
-  void prepare(Stage& stage, const LanesTensors& tensors, bool keep) const {
-    const int outputs = stage.spec.out_channels, inputs = stage.spec.in_channels;
-    stage.forward.pack({tensors.weight, outputs, inputs, stage.spec.kernel, false},
-                       stage.packed.data());
-    if (keep)
-      stage.backward.pack({tensors.weight, inputs, outputs, stage.spec.kernel, true},
-                          stage.packed_flipped.data());
-    Pass& pass = stage.pass;
-    pass.gain = 1;
-    pass.before = element_dropout(stage.spec.before_layer, stage.spec.before_probability, pass.gain);
-    pass.after = element_dropout(stage.spec.after_layer, stage.spec.after_probability, pass.gain);
-    if (!use_batch_) pass.gain = 1;
-    for (int channel = 0; channel < stage.channels(); ++channel) {
-      if (stage.spec.batch_norm && !use_batch_)
-        set_affine(stage, tensors, channel, tensors.running_mean[channel],
-                   tensors.running_variance[channel]);
-      if (!stage.spec.batch_norm) stage.scale[channel] = 1;
-      stage.constant[channel] = stage.linear[channel] = 0;
+  // Packs the weights (for the backward pass too: it must use those of the forward pass).
+  void prepare(Stage& stage, const LanesTensors* tensors, bool keep) const {
+    if (stage.convolves()) {
+      const float* weight = tensors[stage.spec.convolution].weight;
+      stage.convolution.pack(weight, false, stage.packed.data());
+      if (keep && stage.spec.inputs[0] >= 0)
+        stage.inverse.pack(weight, true, stage.packed_inverse.data());
     }
+    Epilogue& epilogue = stage.epilogue;
+    epilogue.gain = 1;
+    epilogue.before = element_dropout(stage.spec.before, epilogue.gain);
+    epilogue.after = element_dropout(stage.spec.after, epilogue.gain);
+    if (!use_batch_) epilogue.gain = 1;
+    stage.norm.prepare(stage.norm.present ? tensors + stage.spec.norm : nullptr, use_batch_);
   }
 
-  static void set_affine(Stage& stage, const LanesTensors& tensors, int channel, double mean,
-                         double variance) {
-    const double inverse = 1.0 / std::sqrt(variance + stage.spec.epsilon);
-    const double scale = tensors.gamma[channel] * inverse;
-    stage.deviation_inverse[channel] = inverse;
-    stage.exact_mean[channel] = mean;
-    stage.mean[channel] = float(mean);
-    stage.scale[channel] = float(scale);
-    stage.shift[channel] = float(tensors.beta[channel] - scale * mean);
-  }
-
-  // Batch norm's affine map and running statistics, from the sums of all tiles.
-  void finish_statistics(Stage& stage, const LanesTensors& tensors) {
-    const double count = double(stage.values_in_batch(count_));
-    if (tensors.batches) ++*tensors.batches;
-    const double momentum = tensors.momentum < 0 ? 1.0 / double(*tensors.batches) : tensors.momentum;
-    for (int channel = 0; channel < stage.channels(); ++channel) {
-      const auto sums = [&](int tile) -> const ChannelSums& {
-        return stage.statistics[size_t(tile) * stage.channels() + channel];
-      };
-      double mean = 0, squares = 0;
-      for (int tile = 0; tile < tiles_; ++tile)
-        mean += (sums(tile).shift * stage.values_in_batch(valid(tile)) + sums(tile).sum) / count;
-      for (int tile = 0; tile < tiles_; ++tile) {
-        const double values = double(stage.values_in_batch(valid(tile)));
-        const double offset = sums(tile).shift - mean; // sum (x - mean)^2, x = shift + distance
-        squares += sums(tile).square + 2 * offset * sums(tile).sum + values * offset * offset;
-      }
-      const double variance = squares < 0 ? 0 : squares / count; // keeps NaN
-      set_affine(stage, tensors, channel, mean, variance);
-      float& running_mean = tensors.running_mean[channel];
-      float& running_variance = tensors.running_variance[channel];
-      running_mean = float(running_mean + momentum * (mean - running_mean));
-      running_variance = float(running_variance +
-                               momentum * (variance * count / (count - 1) - running_variance));
-    }
+  void finish_statistics(Stage& stage, const LanesTensors* tensors) {
+    TileCounts counts{values_of(stage, count_), {}};
+    for (int tile = 0; tile < tiles_; ++tile) counts.tiles.push_back(values_of(stage, valid(tile)));
+    stage.norm.finish_statistics(tensors[stage.spec.norm], counts);
   }
 
   void draw_factors(Stage& stage, int tile) {
@@ -380,55 +323,84 @@ class Network {
       }
   }
 
-  static float lower_bound(const Stage& stage) {
-    return stage.spec.relu_before ? 0.0f : kNoBound;
+  void run_epilogue(int i, int tile, const float* value, float* output) {
+    Stage& stage = stages_[i];
+    LANES_DISPATCH(::run_epilogue, stage.epilogue, task(stage, tile), value, output);
   }
 
-  void finish_tile(int i, int tile, const float* value, float* output) {
+  // inputs: the maps of the stages read (the second: of a sum, or null).
+  void value_of(int i, int tile, const LanesTensors* tensors, const float* const inputs[2],
+                float* value, ChannelSums* sums, Thread& thread) {
     const Stage& stage = stages_[i];
-    LANES_DISPATCH(forward_pass, stage.pass, task(stage, tile), value, output);
-  }
-
-  void convolve_tile(int i, int tile, const LanesTensors& tensors, const float* input, float* value,
-                     ChannelSums* sums, Thread& thread) {
-    const Stage& stage = stages_[i];
+    const float lower = stage.spec.relu_before ? 0.0f : kNoBound;
     std::fill(sums, sums + stage.channels(), ChannelSums{});
-    stage.forward.run(input, stage.packed.data(), tensors.bias ? tensors.bias : zeros_.data(),
-                      lower_bound(stage), value, sums, valid(tile), thread.scratch.data());
+    if (stage.convolves()) {
+      const float* bias = tensors[stage.spec.convolution].bias;
+      stage.convolution.run(inputs[0], stage.packed.data(), bias ? bias : zeros_.data(), lower,
+                            value, sums, valid(tile), thread.scratch.data());
+      return;
+    }
+    const Layout& other = inputs[1] ? layout_of(stage.spec.inputs[1]) : stage.input;
+    add_maps({stage.input, inputs[0]}, {other, inputs[1]}, lower, stage.epilogue.value, value);
+    if (stage.norm.present) sum_channels(stage.epilogue.value, value, valid(tile), sums);
   }
+
+  const Layout& layout_of(int i) const { return i < 0 ? image_ : stages_[i].epilogue.output; }
 
   void forward_kept(const LanesTensors* tensors, const float* images, float* logits) {
-    const int count = int(stages_.size());
-    for (int i = 0; i < count; ++i) {
-      Stage& stage = stages_[i];
+    const int last = int(stages_.size()) - 1;
+    for (const Schedule::Run& run : schedule_.forward) {
       each_tile([&](int tile, int thread) {
-        if (i == 0) spread(images, image_, true, tile, image(tile));
-        else draw_factors(stages_[i - 1], tile);
-        convolve_tile(i, tile, tensors[i], input_of(i, tile, threads_[thread]), values(i, tile),
-                      &stage.statistics[size_t(tile) * stage.channels()], threads_[thread]);
+        for (int i : run) {
+          if (i == 0) spread(images, image_, true, tile, image(tile));
+          forward_tile(i, tile, tensors, threads_[thread]);
+        }
+        if (run.back() == last && !stages_[last].norm.present)
+          collect(result(last, tile, threads_[thread].maps[0].data()), tile, logits);
       });
-      if (stage.spec.batch_norm && use_batch_) finish_statistics(stage, tensors[i]);
+      for (int i : run)
+        if (stages_[i].norm.present && use_batch_) finish_statistics(stages_[i], tensors);
     }
+    if (!stages_[last].norm.present) return;
     each_tile([&](int tile, int thread) {
-      draw_factors(stages_.back(), tile);
-      collect(input_of(count, tile, threads_[thread]), tile, logits);
+      collect(result(last, tile, threads_[thread].maps[0].data()), tile, logits);
     });
+  }
+
+  void forward_tile(int i, int tile, const LanesTensors* tensors, Thread& thread) {
+    Stage& stage = stages_[i];
+    const float* inputs[2] = {nullptr, nullptr};
+    for (int k = 0; k < 2; ++k)
+      if (stage.spec.inputs[k] != kNothing)
+        inputs[k] = result(stage.spec.inputs[k], tile, thread.maps[k].data());
+    value_of(i, tile, tensors, inputs, values(i, tile),
+             &stage.norm.statistics[size_t(tile) * stage.channels()], thread);
+    draw_factors(stage, tile);
   }
 
   // Without batch statistics nothing ties the tiles together: each runs through the whole network.
   void forward_streamed(const LanesTensors* tensors, const float* images, float* logits) {
     const int count = int(stages_.size());
-    each_tile([&](int tile, int thread) {
-      float* input = threads_[thread].input.data();
-      float* value = threads_[thread].value.data();
-      spread(images, image_, true, tile, input);
+    each_tile([&](int tile, int number) {
+      Thread& thread = threads_[number];
+      const auto memory = [&](int i) {
+        if (i < 0) return thread.streamed[schedule_.streamed_images].data();
+        const StagePlan& plan = schedule_.plans[i];
+        return thread.streamed[stages_[i].plain ? plan.streamed_value : plan.streamed_result].data();
+      };
+      spread(images, image_, true, tile, memory(kImages));
       std::vector<ChannelSums> sums;
       for (int i = 0; i < count; ++i) {
-        sums.resize(stages_[i].channels());
-        convolve_tile(i, tile, tensors[i], input, value, sums.data(), threads_[thread]);
-        finish_tile(i, tile, value, input);
+        const Stage& stage = stages_[i];
+        sums.resize(stage.channels());
+        const int other = stage.spec.inputs[1];
+        const float* inputs[2] = {memory(stage.spec.inputs[0]),
+                                  other == kNothing ? nullptr : memory(other)};
+        float* value = thread.streamed[schedule_.plans[i].streamed_value].data();
+        value_of(i, tile, tensors, inputs, value, sums.data(), thread);
+        if (!stage.plain) run_epilogue(i, tile, value, memory(i));
       }
-      collect(input, tile, logits);
+      collect(memory(count - 1), tile, logits);
     });
   }
 
@@ -439,7 +411,7 @@ class Network {
     const long size = long(map.channels) * pixels;
     rows += long(tile) * kTile * size;
     for (int channel = 0; channel < map.channels; ++channel, rows += pixels, output += map.channel) {
-      clear_gaps(map, output);
+      clear_padding(map, output);
       for (int lane = 0; lane < kTile; lane += kVector)
         for (int first = 0; first < pixels; first += kVector) {
           const int count = std::min(kVector, pixels - first);
@@ -459,7 +431,7 @@ class Network {
 
   // The last stage's map of one tile -> logits [image][channel][row][column].
   void collect(const float* tile_map, int tile, float* logits) const {
-    const Layout& map = stages_.back().pass.output;
+    const Layout& map = stages_.back().epilogue.output;
     const int images = valid(tile), size = outputs();
     float* rows = logits + long(tile) * kTile * size;
     for (int lane = 0; lane < images; ++lane)
@@ -471,73 +443,79 @@ class Network {
 
   // ---- backward ----------------------------------------------------------------------------
 
-  // With the gradient at the end of stage i known: its batch norm's sums, and its outputs again.
-  void restore(int i, int tile, float* outputs) {
-    Stage& stage = stages_[i];
-    double* sums = &stage.slope_sums[size_t(tile) * stage.channels() * 2];
-    std::fill(sums, sums + 2 * stage.channels(), 0.0);
-    LANES_DISPATCH(restore_pass, stage.pass, task(stage, tile), values(i, tile), gradient(i, tile),
-                   outputs, sums);
+  static bool wants_weights(const Stage& stage, const LanesTensors* tensors) {
+    return stage.convolves() && tensors[stage.spec.convolution].weight_gradient;
   }
 
-  // Batch norm: with n values x, s = gamma / deviation and slopes g at its output,
-  // dx = s * (g - sum(g) / n - (x - mean) / deviation^2 * sum(g * (x - mean)) / n).
-  void finish_slope_sums(Stage& stage, const LanesTensors& tensors) {
-    if (!stage.spec.batch_norm) return;
-    const double count = double(stage.values_in_batch(count_));
-    for (int channel = 0; channel < stage.channels(); ++channel) {
-      double slope = 0, product = 0;
-      for (int tile = 0; tile < tiles_; ++tile) {
-        const double* sums = &stage.slope_sums[(size_t(tile) * stage.channels() + channel) * 2];
-        slope += sums[0], product += sums[1];
-      }
-      // The tiles subtracted a rounded mean; what that leaves is the same for every value, and adds up.
-      const double rounding = stage.mean[channel] - stage.exact_mean[channel];
-      product += rounding * slope;
-      const double inverse = stage.deviation_inverse[channel];
-      if (tensors.gamma_gradient) tensors.gamma_gradient[channel] = float(product * inverse);
-      if (tensors.beta_gradient) tensors.beta_gradient[channel] = float(slope);
-      if (!use_batch_) continue;
-      const double scale = stage.scale[channel];
-      const double linear = -scale * inverse * inverse * product / count;
-      stage.linear[channel] = float(linear);
-      stage.constant[channel] = float(-scale * slope / count + linear * rounding);
-    }
+  // With the gradient of stage i complete: its batch norm's sums, and its result again.
+  void recompute(int i, int tile, float* outputs) {
+    Stage& stage = stages_[i];
+    double* sums = &stage.norm.gradient_sums[size_t(tile) * stage.channels() * 2];
+    std::fill(sums, sums + 2 * stage.channels(), 0.0);
+    LANES_DISPATCH(recompute_epilogue, stage.epilogue, task(stage, tile), values(i, tile),
+                   gradient(i, tile), outputs, sums);
   }
 
   void backward_tile(int i, int tile, Thread& thread, bool weights_wanted) {
     Stage& stage = stages_[i];
-    float* slope = stage.all_tiles ? slopes(stage, tile) : thread.slope.data();
+    const StagePlan& plan = schedule_.plans[i];
+    float* value_gradient =
+        stage.all_tiles ? slot(plan.kept_gradient, tile) : thread.value_gradient.data();
     double* bias_sums = &stage.bias_sums[size_t(tile) * stage.channels()];
     std::fill(bias_sums, bias_sums + stage.channels(), 0.0);
-    LANES_DISPATCH(backward_pass, stage.pass, task(stage, tile), stage.slope, values(i, tile),
-                   gradient(i, tile), slope, bias_sums);
-    if (i > 0) {
-      stage.backward.run(slope, stage.packed_flipped.data(), nullptr, kNoBound, gradient(i - 1, tile),
-                         nullptr, 0, thread.scratch.data());
-      restore(i - 1, tile, stage.all_tiles ? inputs(stage, tile) : thread.input.data());
+    LANES_DISPATCH(epilogue_gradient, stage.epilogue, task(stage, tile), stage.value_gradient,
+                   values(i, tile), gradient(i, tile), value_gradient, bias_sums);
+    float* memory = plan.kept_input >= 0 ? slot(plan.kept_input, tile) : thread.maps[0].data();
+    bool recomputed = false;
+    for (int k = 0; k < 2; ++k) {
+      const int source = stage.spec.inputs[k];
+      if (source < 0) continue;
+      pass_back(i, k, tile, value_gradient, thread);
+      if (!plan.contributions[k].completes || stages_[source].plain) continue;
+      recompute(source, tile, memory);
+      recomputed = true;
     }
-    if (!weights_wanted || stage.all_tiles) return;
-    float* totals = thread.totals.data();
+    if (!weights_wanted) return;
+    const float* input = recomputed ? memory : result(stage.spec.inputs[0], tile, memory);
+    if (stage.all_tiles) return;
     const size_t count = stage.weight_gradient.weights();
-    stage.weight_gradient.run(i > 0 ? thread.input.data() : image(tile), slope, totals);
-    stage.weight_gradient.sum_lanes(totals, &stage.weight_sums[tile * count]);
+    stage.weight_gradient.run(input, value_gradient, thread.totals.data(),
+                              &stage.weight_sums[tile * count]);
   }
 
-  static float* slopes(Stage& stage, int tile) {
-    return stage.slopes.data() + tile * stage.slope.size;
-  }
-  static float* inputs(Stage& stage, int tile) {
-    return stage.inputs.data() + tile * stage.weight_gradient.input.size;
+  // The gradient of stage i's value -> that of its input number k.
+  void pass_back(int i, int k, int tile, const float* value_gradient, Thread& thread) {
+    const Stage& stage = stages_[i];
+    const bool stores = schedule_.plans[i].contributions[k].stores;
+    float* target = gradient(stage.spec.inputs[k], tile);
+    const float* part = value_gradient;
+    if (stage.convolves()) {
+      float* to = stores ? target : thread.addend.data();
+      stage.inverse.run(value_gradient, stage.packed_inverse.data(), nullptr, kNoBound, to, nullptr,
+                        0, thread.scratch.data());
+      if (stores) return;
+      part = to;
+    }
+    const long size = stages_[stage.spec.inputs[k]].epilogue.pooled.size;
+    if (stores) std::memcpy(target, part, size_t(size) * sizeof(float));
+    else add_to(target, part, size);
   }
 
   void add_up_weights(int i) {
     Stage& stage = stages_[i];
-    const auto blocks = stage.weight_gradient.all_blocks();
-    const float* maps = i > 0 ? inputs(stage, 0) : image(0);
+    const WeightGradient& whole = stage.weight_gradient.whole();
+    const StagePlan& plan = schedule_.plans[i];
+    const int source = stage.spec.inputs[0];
+    const int slot_read = plan.kept_input >= 0 ? plan.kept_input
+                          : source >= 0        ? schedule_.plans[source].value
+                                               : -1;
+    const float* maps = slot_read >= 0 ? slot(slot_read, 0) : image(0);
+    const long map_tile = slot_read >= 0 ? schedule_.kept.size(slot_read) : image_.size;
+    const auto blocks = whole.all_blocks();
     crew_.for_each(int(blocks.size()), [&](int block, int thread) {
-      stage.weight_gradient.run_block(blocks[block], tiles_, maps, slopes(stage, 0),
-                                      threads_[thread].totals.data(), stage.weight_sums.data());
+      whole.run_block(blocks[block], tiles_, maps, map_tile, slot(plan.kept_gradient, 0),
+                      schedule_.kept.size(plan.kept_gradient), threads_[thread].totals.data(),
+                      stage.weight_sums.data());
     });
   }
 
@@ -552,20 +530,22 @@ class Network {
     }
     if (!tensors.bias_gradient) return;
     // Batch norm takes away any constant: a bias right before it has no gradient at all.
-    const bool in_vain = stage.spec.batch_norm && use_batch_ && !stage.spec.relu_before;
+    const bool cancelled = stage.norm.present && use_batch_ && !stage.spec.relu_before;
     for (int channel = 0; channel < stage.channels(); ++channel) {
       double total = 0;
       for (int tile = 0; tile < tiles_; ++tile)
         total += stage.bias_sums[size_t(tile) * stage.channels() + channel];
-      tensors.bias_gradient[channel] = in_vain ? 0.0f : float(total);
+      tensors.bias_gradient[channel] = cancelled ? 0.0f : float(total);
     }
   }
 
+  Schedule schedule_;
   std::vector<Stage> stages_;
   ThreadPool crew_;
   std::vector<Thread> threads_;
   Layout image_;
-  Buffer images_, gradients_[2];
+  Buffer images_;
+  std::vector<Buffer> slots_; // [tile][...] each
   std::vector<float> zeros_;
   uint64_t seed_ = 0;
   int64_t count_ = 0;

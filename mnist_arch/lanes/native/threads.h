@@ -1,13 +1,16 @@
 // Fork and join over tiles. Which thread takes which tile is left open: every tile writes memory
-// of its own and sums are added up in tile order, so results do not depend on it.
+// of its own and sums are added up in tile order, so results do not depend on it. An exception of any
+// thread is thrown again by the caller's, when all have stopped.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -62,6 +65,8 @@ class ThreadPool {
     crew.take_items(0);
     std::unique_lock<std::mutex> lock(crew.mutex);
     crew.done.wait(lock, [&] { return crew.busy == 0; });
+    crew.context = nullptr;
+    if (std::exception_ptr error = std::exchange(crew.error, nullptr)) std::rethrow_exception(error);
   }
 
  private:
@@ -74,11 +79,18 @@ class ThreadPool {
     long round = 0, process = 0;
     bool stopping = false;
     std::atomic<int> next{0};
+    std::exception_ptr error; // the first of this round
     std::vector<std::thread> workers;
 
     void take_items(int thread) {
-      for (int item = next.fetch_add(1); item < items; item = next.fetch_add(1))
-        call(context, item, thread);
+      try {
+        for (int item = next.fetch_add(1); item < items; item = next.fetch_add(1))
+          call(context, item, thread);
+      } catch (...) { // no thread but the caller's may let it go further
+        std::lock_guard<std::mutex> guard(mutex);
+        if (!error) error = std::current_exception();
+        next = items; // nobody begins another
+      }
     }
 
     void work(int thread) {

@@ -43,18 +43,18 @@ void weight_gradient_block(const WeightGradientRows& task) {
       const auto pixel = [&](int tap) __attribute__((always_inline)) {
         return load_once(input + tap / kTaps * task.input_row + tap % kTaps * task.input_tap);
       };
-      const auto slope = [&](int o) __attribute__((always_inline)) {
+      const auto gradient_of = [&](int o) __attribute__((always_inline)) {
         return load_once(gradient + o * task.gradient_channel);
       };
       if constexpr (kOut <= kAll) { // the fewer stay in registers, the others pass by
-        Vector slopes[kOut];
+        Vector gradients[kOut];
 #pragma GCC unroll 9
-        for (int o = 0; o < kOut; ++o) slopes[o] = slope(o);
+        for (int o = 0; o < kOut; ++o) gradients[o] = gradient_of(o);
 #pragma GCC unroll 9
         for (int t = 0; t < kAll; ++t) {
           const Vector value = pixel(t);
 #pragma GCC unroll 9
-          for (int o = 0; o < kOut; ++o) total[o][t] += slopes[o] * value;
+          for (int o = 0; o < kOut; ++o) total[o][t] += gradients[o] * value;
         }
       } else {
         Vector pixels[kAll];
@@ -62,7 +62,7 @@ void weight_gradient_block(const WeightGradientRows& task) {
         for (int t = 0; t < kAll; ++t) pixels[t] = pixel(t);
 #pragma GCC unroll 9
         for (int o = 0; o < kOut; ++o) {
-          const Vector value = slope(o);
+          const Vector value = gradient_of(o);
 #pragma GCC unroll 9
           for (int t = 0; t < kAll; ++t) total[o][t] += value * pixels[t];
         }
@@ -218,8 +218,8 @@ struct WeightGradient {
 
   long weights() const { return long(input.channels) * gradient.channels * kernel * kernel; }
 
-  // tile: the convolution's input; slopes: the gradient of its output.
-  void run(const float* tile, const float* slopes, float* totals) const {
+  // tile: the convolution's input; gradients: the gradient of its output.
+  void run(const float* tile, const float* gradients, float* totals) const {
     if (adds) std::memset(totals, 0, size_t(weights()) * kVector * sizeof(float));
     WeightGradientRows task = new_task(long(input.channels) * kernel * kernel);
     const int channels = kernel == 1 ? 1 : input.channels;
@@ -228,13 +228,22 @@ struct WeightGradient {
         for (const Span& block : run.blocks)
           for (int in = 0; in < channels; ++in)
             for (const Segment& rows : band) {
-              add(task, run, block, in, rows, tile, slopes,
+              add(task, run, block, in, rows, tile, gradients,
                   totals + block.first * task.totals_output + in * kernel * kernel * kVector);
             }
   }
 
-  // totals -> one number for each weight. totals is padded to a multiple of kVector vectors.
-  void sum_lanes(const float* totals, float* sums) const { sum_lanes(totals, weights(), sums); }
+  // totals -> one number for each of `count` weights. totals is padded to a multiple of kVector
+  // vectors.
+  static void sum_lanes(const float* totals, long count, float* sums) {
+    for (long first = 0; first < count; first += kVector) {
+      Vector vectors[kVector];
+#pragma GCC unroll 16
+      for (int i = 0; i < kVector; ++i) vectors[i] = load(totals + (first + i) * kVector);
+      const Vector sum = sum_lanes_of_each(vectors);
+      std::memcpy(sums + first, &sum, sizeof(float) * std::min<long>(kVector, count - first));
+    }
+  }
 
   // ---- the same over all tiles of a batch --------------------------------------------------
   //
@@ -257,19 +266,20 @@ struct WeightGradient {
     return result;
   }
 
-  // maps, slopes: of the first tile; the others follow, input.size and gradient.size floats apart.
+  // maps, gradients: of the first tile; the others follow, `map_tile` and `gradient_tile` floats apart.
   // totals: memory for a block and one input channel. sums: those of the block get their numbers.
-  void run_block(std::pair<int, int> which, int tiles, const float* maps, const float* slopes,
-                 float* totals, float* sums) const {
+  void run_block(std::pair<int, int> which, int tiles, const float* maps, long map_tile,
+                 const float* gradients, long gradient_tile, float* totals, float* sums) const {
     const Taps& run = taps[which.first];
     const Span& block = run.blocks[which.second];
     const int all = kernel * kernel;
     WeightGradientRows task = new_task(all);
     task.tiles = tiles;
+    task.input_tile = map_tile, task.gradient_tile = gradient_tile;
     for (int in = 0; in < input.channels; ++in) {
       if (adds) std::memset(totals, 0, size_t(block.size) * all * kVector * sizeof(float));
       for (const std::vector<Segment>& band : bands)
-        for (const Segment& rows : band) add(task, run, block, in, rows, maps, slopes, totals);
+        for (const Segment& rows : band) add(task, run, block, in, rows, maps, gradients, totals);
       float numbers[kMaxBlock * kMostTaps];
       sum_lanes(totals, block.size * all, numbers);
       for (int o = 0; o < block.size; ++o)
@@ -285,8 +295,6 @@ struct WeightGradient {
     WeightGradientRows task{};
     task.tiles = 1;
     task.width = gradient.width;
-    task.gradient_tile = gradient.size;
-    task.input_tile = input.size;
     task.gradient_row = gradient.row;
     task.gradient_channel = gradient.channel;
     task.input_row = input.row;
@@ -297,27 +305,18 @@ struct WeightGradient {
 
   // totals: of the block's first output channel and input channel `in`.
   void add(WeightGradientRows& task, const Taps& run, const Span& block, int in,
-           const Segment& rows, const float* tile, const float* slopes, float* totals) const {
+           const Segment& rows, const float* tile, const float* gradients, float* totals) const {
     task.fresh = rows.fresh;
     task.rows = rows.last_row - rows.first_row;
     task.input = tile + input.origin() + in * input.channel - padding * kTile +
                  (rows.first_row + rows.kernel_row - padding) * input.row +
                  run.first * task.input_tap;
-    task.gradient = slopes + gradient.origin() + block.first * gradient.channel +
+    task.gradient = gradients + gradient.origin() + block.first * gradient.channel +
                     rows.first_row * gradient.row;
     task.totals = totals + (long(rows.kernel_row) * kernel + run.first) * kVector;
     weight_gradient_kernel(block.size, rows.kernel_rows, run.size)(task);
   }
 
-  static void sum_lanes(const float* totals, long count, float* sums) {
-    for (long first = 0; first < count; first += kVector) {
-      Vector vectors[kVector];
-#pragma GCC unroll 16
-      for (int i = 0; i < kVector; ++i) vectors[i] = load(totals + (first + i) * kVector);
-      const Vector sum = sum_lanes_of_each(vectors);
-      std::memcpy(sums + first, &sum, sizeof(float) * std::min<long>(kVector, count - first));
-    }
-  }
 };
 
 } // namespace

@@ -8,6 +8,20 @@ from typing import Any
 from hypothesis import strategies as st
 from torch import nn
 
+from mnist_arch.build import Network
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Dropout,
+    Layer,
+    LocalAveragePool,
+    MaxPool,
+    Sum,
+)
+from mnist_arch.plan import plan
+
 Draw = Any
 
 
@@ -112,3 +126,55 @@ def _dropouts(draw: Draw) -> list[nn.Module]:
         st.sampled_from([*choices, [nn.Dropout2d(rate), nn.Dropout(rate)]])
     )
     return chosen
+
+
+@st.composite
+def graphs(draw: Draw, images: int) -> Network:
+    """Designs of every layer: groups, strides, sums, pools, activations in either order."""
+    layers: list[Layer] = [_convolution(draw, 1, 28, images)]
+    for _ in range(draw(st.integers(1, 6))):
+        shapes = _shapes(layers)
+        channels, side, _ = shapes[-1]
+        earlier = [i for i, shape in enumerate(shapes[:-1], 1) if shape == shapes[-1]]
+        kinds = ["convolution", "convolution", "dropout"] + ["pool"] * (side > 3)
+        kind = draw(st.sampled_from(kinds + ["sum"] * (3 * bool(earlier))))
+        if kind == "convolution":
+            layers.append(_convolution(draw, channels, side, images))
+        elif kind == "pool":
+            layers.append(draw(st.sampled_from([MaxPool(), LocalAveragePool()])))
+        elif kind == "sum":
+            layers.append(Sum(draw(st.sampled_from(earlier)), draw(_ACTIVATIONS)))
+        else:
+            layers.append(Dropout(0.2, draw(st.sampled_from(["channel", "element"]))))
+    ends: list[Layer] = [AveragePool(), Conv(10, 1, 0, batch_norm=False, relu=False)]
+    layers += ends if draw(st.booleans()) else ends[::-1]
+    return Network(plan(Design(tuple(layers))))
+
+
+_ACTIVATIONS = st.sampled_from(["relu", "silu", "hard_swish", "none"])
+
+
+def _shapes(layers: list[Layer]) -> list[tuple[int, int, int]]:
+    """The map after each layer."""
+    shapes = {node.position: node.output_shape for node in plan(Design(tuple(layers))).nodes}
+    return list(shapes.values())
+
+
+def _convolution(draw: Draw, channels: int, side: int, images: int) -> Layer:
+    kernel = draw(st.sampled_from([size for size in (1, 3, 3, 5, 7) if size <= side]))
+    stride = draw(st.sampled_from([1, 1, 2])) if kernel > 1 and side > 3 else 1
+    padding = draw(st.integers(0, kernel // 2))
+    after = (side + 2 * padding - kernel) // stride + 1
+    norm = images * after * after > 8 and draw(st.booleans())
+    settings: dict[str, Any] = {
+        "kernel": kernel, "padding": padding, "stride": stride, "batch_norm": norm,
+        "bias": draw(st.booleans()), "activation": draw(_ACTIVATIONS),
+    }  # fmt: skip
+    if norm and settings["activation"] != "none":
+        settings["activation_first"] = draw(st.booleans())
+    if draw(st.booleans()) and channels > 1:
+        return DepthwiseConv(**settings)
+    same = draw(st.booleans()) and channels > 1
+    width = channels if same else draw(st.integers(1, 12 if side > 14 else 40))
+    groups = [n for n in range(1, channels + 1) if channels % n == 0 and width % n == 0]
+    return Conv(width, groups=draw(st.sampled_from(groups)), **settings)

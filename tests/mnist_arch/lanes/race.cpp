@@ -1,4 +1,4 @@
-// Trains a small network with several threads; run under the thread sanitizer by lanes.mk.
+// Trains a small network with several threads; run under the thread sanitizer by `make sanitize`.
 // Checks on the way that the number of threads does not change a bit.
 
 #include <cstdio>
@@ -10,19 +10,52 @@
 
 namespace {
 
-LanesStage stage(int in, int out, int kernel, int padding, int side, int pool) {
-  LanesStage stage{};
-  stage.in_channels = in, stage.out_channels = out;
-  stage.kernel = kernel, stage.padding = padding;
-  stage.height = stage.width = side;
-  stage.batch_norm = stage.relu_after = 1;
-  stage.pool = pool;
-  stage.before_layer = 3, stage.before_probability = 0.2;
-  stage.after_layer = -1;
-  for (int32_t& layer : stage.channel_layers) layer = -1;
-  stage.channel_layers[0] = 7, stage.channel_probabilities[0] = 0.1;
-  stage.epsilon = 1e-5;
-  return stage;
+LanesNode node(int operation, int input) {
+  LanesNode result{};
+  result.operation = operation;
+  result.inputs[0] = input, result.inputs[1] = -2;
+  result.kernel = result.stride = result.groups = 1;
+  result.epsilon = 1e-5;
+  return result;
+}
+
+LanesNode convolution(int input, int channels, int kernel, int padding, int stride, int groups) {
+  LanesNode result = node(kLanesConvolution, input);
+  result.channels = channels, result.kernel = kernel, result.padding = padding;
+  result.stride = stride, result.groups = groups;
+  return result;
+}
+
+LanesNode activation(int input, int which) {
+  LanesNode result = node(kLanesActivation, input);
+  result.activation = which;
+  return result;
+}
+
+LanesNode dropout(int operation, int input, int layer) {
+  LanesNode result = node(operation, input);
+  result.layer = layer, result.probability = 0.2;
+  return result;
+}
+
+LanesNode sum(int input, int other) {
+  LanesNode result = node(kLanesSum, input);
+  result.inputs[1] = other;
+  return result;
+}
+
+constexpr int kOutputs = 7;
+
+// Every operation, and a map that two stages read.
+std::vector<LanesNode> table() {
+  return {
+      convolution(-1, 5, 3, 1, 1, 1), node(kLanesBatchNorm, 0), activation(1, 1),
+      dropout(kLanesElementDropout, 2, 3), node(kLanesMaxPool, 3),
+      convolution(4, 5, 3, 1, 1, 5), activation(5, 2), node(kLanesBatchNorm, 6),
+      sum(7, 4), activation(8, 3), dropout(kLanesChannelDropout, 9, 7),
+      convolution(10, kOutputs, 3, 1, 2, 1), node(kLanesBatchNorm, 11),
+      node(kLanesAveragePool, 12), node(kLanesWholeAverage, 13),
+  };
 }
 
 std::vector<float> numbers(size_t count, unsigned seed) {
@@ -35,32 +68,40 @@ std::vector<float> numbers(size_t count, unsigned seed) {
 }
 
 std::vector<float> train(int threads) {
-  const std::vector<LanesStage> stages = {stage(1, 5, 3, 1, 28, 1), stage(5, 7, 3, 0, 14, 2)};
+  const std::vector<LanesNode> nodes = table();
   std::vector<std::vector<float>> kept;
   std::vector<LanesTensors> tensors;
-  for (const LanesStage& s : stages) {
+  int channels = 1;
+  for (const LanesNode& node : nodes) {
     LanesTensors t{};
-    const size_t weights = size_t(s.in_channels) * s.out_channels * s.kernel * s.kernel;
     const auto add = [&](size_t count) {
       kept.push_back(numbers(count, unsigned(kept.size()) + 1));
       return kept.back().data();
     };
-    const size_t channels = s.out_channels;
-    t.weight = add(weights), t.bias = add(channels), t.gamma = add(channels), t.beta = add(channels);
-    t.running_mean = add(channels), t.running_variance = add(channels);
-    t.weight_gradient = add(weights), t.bias_gradient = add(channels);
-    t.gamma_gradient = add(channels), t.beta_gradient = add(channels);
+    size_t weights = 0;
+    if (node.operation == kLanesConvolution) {
+      weights = size_t(channels) / node.groups * node.channels * node.kernel * node.kernel;
+      channels = node.channels;
+    } else if (node.operation == kLanesBatchNorm) {
+      weights = channels;
+      t.running_mean = add(channels), t.running_variance = add(channels);
+      for (float& variance : kept.back()) variance += 1;
+    }
+    if (weights) t.weight = add(weights), t.weight_gradient = add(weights);
+    if (weights) t.bias = add(channels), t.bias_gradient = add(channels);
     t.momentum = 0.1;
     tensors.push_back(t);
   }
   const int images = 100;
-  const std::vector<float> batch = numbers(images * 784, 99), slopes = numbers(images * 7, 98);
-  std::vector<float> logits(images * 7);
+  const std::vector<float> batch = numbers(images * 784, 99);
+  const std::vector<float> gradients = numbers(images * kOutputs, 98);
+  std::vector<float> logits(images * kOutputs);
   void* network = nullptr;
-  if (lanes_create(stages.data(), int(stages.size()), threads, &network) != kLanesDone) std::abort();
+  if (lanes_create(nodes.data(), int(nodes.size()), 1, 28, 28, threads, &network) != kLanesDone)
+    std::abort();
   for (int step = 0; step < 3; ++step)
     if (lanes_forward(network, tensors.data(), batch.data(), images, 1, 1, step, logits.data()) ||
-        lanes_backward(network, tensors.data(), slopes.data()) ||
+        lanes_backward(network, tensors.data(), gradients.data()) ||
         lanes_forward(network, tensors.data(), batch.data(), images, 0, 0, 0, logits.data()))
       std::abort();
   lanes_destroy(network);
@@ -72,6 +113,7 @@ std::vector<float> train(int threads) {
 } // namespace
 
 int main() {
+  if (lanes_fail_on_worker(3) != kLanesFailed) return 1;
   const std::vector<float> expected = train(1);
   for (int threads : {2, 3, 8}) {
     const std::vector<float> found = train(threads);

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from mnist_arch import lanes
 from mnist_arch.lanes import Accelerated
+from tests.mnist_arch.lanes.chains import accelerate
 
 TOLERANCE = 1e-4
 DECISION = 3e-2
@@ -36,13 +36,16 @@ def reference(network: nn.Sequential) -> nn.Sequential:
 
 def with_masks(network: nn.Sequential, masks: dict[int, Tensor]) -> nn.Sequential:
     """The network's own layers, but for its dropouts, which get these masks."""
-    return nn.Sequential(
-        *(
-            FixedMask(masks[index], float(str(layer.p))) if index in masks else layer
-            for index, layer in enumerate(network)
-            if index in masks or not isinstance(layer, nn.Dropout | nn.Dropout2d)
-        )
-    )
+    masked = copy.copy(network)
+    masked._modules = {
+        name: FixedMask(masks[index], float(str(layer.p)))
+        if index in masks
+        else nn.Identity()
+        if isinstance(layer, nn.Dropout | nn.Dropout2d)
+        else layer
+        for index, (name, layer) in enumerate(network.named_children())
+    }
+    return masked
 
 
 def train_both(
@@ -65,8 +68,8 @@ def distance(value: Tensor, expected: Tensor, floor: float = 0.0) -> float:
     """The norm of the difference by the norm of what was expected, or by the floor."""
     value, expected = value.detach().double(), expected.detach().double()
     scale = max(float(expected.norm()), floor)
-    gap = float((value - expected).norm())
-    return gap / scale if scale else gap
+    difference = float((value - expected).norm())
+    return difference / scale if scale else difference
 
 
 def errors(network: nn.Sequential, oracle: nn.Sequential) -> dict[str, float]:
@@ -119,7 +122,7 @@ def step_errors(
     generator = torch.Generator().manual_seed(images + 1000 * batch)
     inputs = torch.randn(images, 1, 28, 28, generator=generator)
     network, untouched = copy.deepcopy(network), copy.deepcopy(network)
-    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    fast = accelerate(network, instruction_set=instruction_set)
     weights = torch.randn(images, fast._idle[0].outputs, generator=generator)
     oracle, logits, expected = train_both(network, fast, inputs, weights)
     found = errors(network, oracle) | {"logits": distance(logits, expected)}

@@ -9,14 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from mnist_arch import lanes
-from mnist_arch.lanes.stage import Dropout
+from mnist_arch.lanes.nodes import Node, Operation, Shape
+from tests.mnist_arch.lanes.chains import accelerate
 from tests.mnist_arch.lanes.designs import seed_network, small_network
 
 IMAGES = torch.randn(40, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
+def dropout(probability: float, shape: Shape, element_wise: bool = True, layer: int = 3) -> Node:
+    kind = Operation.ELEMENT_DROPOUT if element_wise else Operation.CHANNEL_DROPOUT
+    return Node(kind, (0,), shape, layer, probability=probability)
+
+
 def step(network: nn.Sequential, seed: int, instruction_set: str) -> list[Tensor]:
-    fast = lanes.accelerate(copy.deepcopy(network), instruction_set=instruction_set)
+    fast = accelerate(copy.deepcopy(network), instruction_set=instruction_set)
     torch.manual_seed(seed)
     logits = fast(IMAGES)
     logits.square().sum().backward()
@@ -31,7 +37,7 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_differs(instruction_set: 
 
 
 def test_every_step_draws_new_masks() -> None:
-    fast = lanes.accelerate(small_network("brde"))
+    fast = accelerate(small_network("brde"))
     fast(IMAGES)
     before = fast.masks(40)
     fast(IMAGES)
@@ -40,10 +46,10 @@ def test_every_step_draws_new_masks() -> None:
 
 def test_without_dropout_no_random_number_is_drawn() -> None:
     generator = torch.get_rng_state()
-    fast = lanes.accelerate(small_network("br"))
+    fast = accelerate(small_network("br"))
     before = torch.get_rng_state()
     fast(IMAGES)
-    lanes.accelerate(small_network("brde")).eval()
+    accelerate(small_network("brde")).eval()
     assert fast.masks(40) == {}
     torch.set_rng_state(before)
     fast(IMAGES)
@@ -56,8 +62,8 @@ def test_without_dropout_no_random_number_is_drawn() -> None:
 def test_the_share_kept_is_one_minus_the_probability(
     probability: float, element_wise: bool
 ) -> None:
-    shape = (50, 14, 14) if element_wise else (1000, 14, 14)
-    mask = lanes.dropout_mask(5, Dropout(3, probability, element_wise, shape), 200)
+    shape: Shape = (50, 14, 14) if element_wise else (1000, 14, 14)
+    mask = lanes.dropout_mask(5, dropout(probability, shape, element_wise), 200)
     deviation = (probability * (1 - probability) / mask.numel()) ** 0.5
     assert abs(float(mask.double().mean()) - (1 - probability)) < 4 * deviation
 
@@ -65,14 +71,14 @@ def test_the_share_kept_is_one_minus_the_probability(
 def test_decisions_are_independent() -> None:
     """Neighbouring pixels, channels, images, layers and seeds agree as often as chance has it."""
     shape = (16, 14, 14)
-    masks = lanes.dropout_mask(5, Dropout(3, 0.5, True, shape), 64)
+    masks = lanes.dropout_mask(5, dropout(0.5, shape), 64)
     others = {
         "pixel": (masks[..., 1:], masks[..., :-1]),
         "row": (masks[:, :, 1:], masks[:, :, :-1]),
         "channel": (masks[:, 1:], masks[:, :-1]),
         "image": (masks[1:], masks[:-1]),
-        "layer": (masks, lanes.dropout_mask(5, Dropout(4, 0.5, True, shape), 64)),
-        "seed": (masks, lanes.dropout_mask(6, Dropout(3, 0.5, True, shape), 64)),
+        "layer": (masks, lanes.dropout_mask(5, dropout(0.5, shape, layer=4), 64)),
+        "seed": (masks, lanes.dropout_mask(6, dropout(0.5, shape), 64)),
     }
     for name, (one, other) in others.items():
         agreement = float((one == other).double().mean())
@@ -80,5 +86,5 @@ def test_decisions_are_independent() -> None:
 
 
 def test_a_mask_depends_on_the_image_not_on_the_batch() -> None:
-    dropout = Dropout(3, 0.5, True, (4, 5, 5))
-    assert torch.equal(lanes.dropout_mask(9, dropout, 40)[:17], lanes.dropout_mask(9, dropout, 17))
+    layer = dropout(0.5, (4, 5, 5))
+    assert torch.equal(lanes.dropout_mask(9, layer, 40)[:17], lanes.dropout_mask(9, layer, 17))

@@ -3,89 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from mnist_arch import lanes
-from tests.mnist_arch.lanes.designs import seed_network, small_network
+from mnist_arch.build import Network, build
+from mnist_arch.design import AveragePool, Conv, Design, Layer, LocalAveragePool, MaxPool
+from mnist_arch.lanes.lower import activation
+from mnist_arch.plan import plan
+from mnist_arch.references import BASELINE
+from tests.mnist_arch.lanes.chains import accelerate
 from tests.mnist_arch.lanes.reference import check_step, distance
 
-REFUSED: dict[str, tuple[list[nn.Module], str]] = {
-    "linear": (
-        [nn.Conv2d(1, 4, 3), nn.Flatten(1), nn.Linear(2704, 10)],
-        r"layer 1 \(Flatten\): must be the last layer",
-    ),
-    "stride": ([nn.Conv2d(1, 4, 3, stride=2)], r"layer 0 \(Conv2d\): stride, dilation and groups"),
-    "groups": ([nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2)], r"layer 1 \(Conv2d\): stride"),
-    "oblong kernel": ([nn.Conv2d(1, 4, (3, 1))], r"layer 0 \(Conv2d\): the kernel must be square"),
-    "padding": ([nn.Conv2d(1, 4, 3, padding=2)], r"padding must be zeros, from 0 to 1 wide"),
-    "reflection": (
-        [nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect")],
-        r"layer 0 \(Conv2d\): padding must be zeros",
-    ),
-    "channels": ([nn.Conv2d(1, 4, 3), nn.Conv2d(5, 4, 3)], r"layer 1 \(Conv2d\): takes 5 channels"),
-    "colours": ([nn.Conv2d(3, 4, 3)], r"layer 0 \(Conv2d\): takes 3 channels, but is given 1"),
-    "shrunk": (
-        [nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 3)],
-        r"layer 2 \(Conv2d\): its kernel of 3 is larger than its map of 1x1",
-    ),
-    "norm channels": (
-        [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(5)],
-        r"layer 1 \(BatchNorm2d\): takes 5 channels, but is given 4",
-    ),
-    "norm without statistics": (
-        [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)],
-        r"layer 1 \(BatchNorm2d\): must be affine and keep running statistics",
-    ),
-    "other norm": ([nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4)], r"layer 1 \(GroupNorm\): not a layer"),
-    "other activation": ([nn.Conv2d(1, 4, 3), nn.GELU()], r"layer 1 \(GELU\): not a layer"),
-    "dropout of all": ([nn.Conv2d(1, 4, 3), nn.Dropout(1.0)], r"less than 1, not 1.0"),
-    "pool of three": ([nn.Conv2d(1, 4, 3), nn.MaxPool2d(3)], r"layer 1 \(MaxPool2d\): must be 2x2"),
-    "ceiling": (
-        [nn.Conv2d(1, 4, 3), nn.MaxPool2d(2, ceil_mode=True)],
-        r"layer 1 \(MaxPool2d\): must have no padding, no dilation and no ceil_mode",
-    ),
-    "partial average": (
-        [nn.Conv2d(1, 4, 3), nn.AvgPool2d(2)],
-        r"layer 1 \(AvgPool2d\): must average the whole map of 26x26",
-    ),
-    "no flatten": ([nn.Conv2d(1, 4, 3)], r"the last layer must be Flatten"),
-    "nested": (
-        [nn.Sequential(nn.Conv2d(1, 4, 3)), nn.Flatten(1)],
-        r"layer 0 \(Sequential\): not a",
-    ),
-    "empty": ([], r"the last layer must be Flatten"),
+REFUSED: dict[str, tuple[list[Layer], str]] = {
+    "stride": ([Conv(4, stride=3)], r"layer 1 \(conv 3x3 stride 3 1 -> 4\): the stride must be 1"),
+    "pool of three": ([Conv(4), MaxPool(3)], r"layer 2 \(max-pool 3x3\): a pool must be 2x2"),
+    "average of three": ([Conv(4), LocalAveragePool(3)], r"layer 2 \(.*\): a pool must be 2x2"),
 }
+
+
+def _network(*layers: Layer) -> Network:
+    return Network(plan(Design(layers)))
 
 
 @pytest.mark.needs_no_library
 @pytest.mark.parametrize(("layers", "reason"), REFUSED.values(), ids=REFUSED.keys())
-def test_other_layers_are_refused_by_name(layers: list[nn.Module], reason: str) -> None:
-    network = nn.Sequential(*layers)
+def test_other_layers_are_refused_by_name(layers: list[Layer], reason: str) -> None:
+    network = _network(*layers)
     with pytest.raises(lanes.Unsupported, match=reason):
         lanes.accelerate(network)
     assert lanes.supports(network)
 
 
 @pytest.mark.needs_no_library
-def test_shared_layers_hooks_and_other_modules_are_refused() -> None:
+def test_networks_without_a_plan_or_changed_since_are_refused() -> None:
     convolution = nn.Conv2d(1, 1, 3)
-    twice = nn.Sequential(convolution, convolution, nn.Flatten(1))
-    assert lanes.supports(twice) == "layer 1 (Conv2d): used twice"
-    hooked = small_network()
-    hooked[1].register_forward_hook(lambda *_: None)
-    assert "layer 1 (BatchNorm2d): has hooks" in str(lanes.supports(hooked))
-    assert "a flat nn.Sequential, not a Conv2d" in str(lanes.supports(convolution))
-    with pytest.raises(TypeError, match=r"flat nn\.Sequential"):
-        lanes.accelerate(convolution)  # type: ignore[arg-type]
+    assert lanes.supports(convolution) == "lanes takes a network that build made, not a Conv2d"
+    with pytest.raises(TypeError, match="that build made"):
+        lanes.accelerate(nn.Sequential(convolution, nn.Flatten()))
+    network = build(BASELINE)
+    network[2] = nn.Tanh()
+    assert lanes.supports(network) == "layer 1 (conv 3x3 1 -> 10): is a Tanh now, not as built"
+    network = build(BASELINE)
+    network[3].register_forward_hook(lambda *_: None)
+    assert (
+        lanes.supports(network)
+        == "layer 2 (channel dropout 0.1): has hooks, which lanes would not call"
+    )
+    network = build(BASELINE)
+    network[0] = nn.Linear(3, 3)
+    assert "is a Linear now, not as built" in str(lanes.supports(network))
+    network.append(nn.Flatten())
+    assert "has 28 modules, its plan 27" in str(lanes.supports(network))
+
+
+@pytest.mark.needs_no_library
+def test_an_operation_that_lanes_does_not_know_is_refused_by_name() -> None:
+    network = _network(Conv(4), AveragePool())
+    first = network.plan.nodes[0]
+    odd = replace(first, operation=object())  # type: ignore[arg-type]
+    network.plan = replace(network.plan, nodes=(odd, *network.plan.nodes[1:]))
+    assert lanes.supports(network) == (
+        "layer 1 (conv 3x3 1 -> 4): lanes does not know the operation object"
+    )
+    odd = replace(first, activation="gelu")  # type: ignore[arg-type]
+    with pytest.raises(lanes.Unsupported, match="does not know the activation gelu"):
+        activation(odd, 0, 1)
 
 
 @pytest.mark.needs_no_library
 def test_supported_networks_have_no_reason() -> None:
-    assert lanes.supports(seed_network()) is None
-    assert lanes.supports(small_network("rb")) is None
+    assert lanes.supports(build(BASELINE)) is None
 
 
 def _conv(inputs: int, outputs: int) -> nn.Module:
@@ -102,6 +93,12 @@ UNUSUAL: dict[str, Callable[[], list[nn.Module]]] = {
     "two pools": lambda: [_conv(1, 3), nn.MaxPool2d(2), nn.MaxPool2d(2), _conv(3, 2)],
     "average of a pool": lambda: [_conv(1, 3), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)],
     "average twice": lambda: [_conv(1, 3), nn.AvgPool2d(26), nn.AdaptiveAvgPool2d(1)],
+    "norm after silu": lambda: [_conv(1, 3), nn.SiLU(), nn.BatchNorm2d(3), nn.Dropout(0.2)],
+    "silu after dropout": lambda: [_conv(1, 3), nn.Dropout2d(0.4), nn.SiLU(), nn.MaxPool2d(2)],
+    "relu after hard-swish": lambda: [_conv(1, 3), nn.Hardswish(), nn.ReLU(), nn.AvgPool2d(2)],
+    "silu after relu": lambda: [_conv(1, 3), nn.ReLU(), nn.SiLU(), nn.AdaptiveAvgPool2d(1)],
+    "two average pools": lambda: [_conv(1, 3), nn.AvgPool2d(2), nn.AvgPool2d(2), nn.ReLU()],
+    "norm twice after pools": lambda: [nn.AvgPool2d(2), nn.BatchNorm2d(1), nn.Conv2d(1, 3, 3, 2)],
     "relu after pool": lambda: [_conv(1, 3), nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.ReLU()],
     "relu after average": lambda: [_conv(1, 3), nn.AvgPool2d(26), nn.ReLU()],
     "relu after dropout": lambda: [_conv(1, 3), nn.Dropout(0.4), nn.ReLU(), nn.MaxPool2d(2)],
@@ -119,7 +116,7 @@ def test_unusual_orders_train_as_in_float64(layers: Callable[[], list[nn.Module]
     if list(network.parameters()):
         check_step(network, images=18)
     network.zero_grad()
-    fast = lanes.accelerate(network)
+    fast = accelerate(network)
     images = torch.randn(18, 1, 28, 28)
     fast.eval()
     with torch.no_grad():

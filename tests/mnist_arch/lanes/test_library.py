@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import os
 import subprocess
 import sys
@@ -13,6 +15,8 @@ import torch
 
 from mnist_arch import lanes
 from mnist_arch.lanes import library
+from mnist_arch.lanes.sources import digest
+from tests.mnist_arch.lanes.chains import accelerate
 from tests.mnist_arch.lanes.designs import small_network
 
 
@@ -66,35 +70,77 @@ def test_a_library_that_was_not_built_is_a_clear_reason(
     assert "was not built" in str(lanes.why_not())
     assert not lanes.available()
     with pytest.raises(OSError, match="was not built"):
-        lanes.accelerate(small_network())
+        accelerate(small_network())
 
 
 def test_instruction_sets_agree() -> None:
     images = torch.randn(20, 1, 28, 28)
     torch.manual_seed(0)
     network = small_network()
-    results = [lanes.accelerate(network, instruction_set=name)(images) for name in lanes.usable()]
+    results = [accelerate(network, instruction_set=name)(images) for name in lanes.usable()]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=1e-4, atol=1e-5)
 
 
-def test_the_ceiling_is_a_rate() -> None:
-    assert 0.5 < lanes.ceiling(0.01) < 10_000
+def test_the_peak_is_a_rate() -> None:
+    assert 0.5 < lanes.peak_gflops(0.01) < 10_000
 
 
 def test_statuses_become_exceptions() -> None:
     library.check(0, "do")
-    for status, error in ((1, MemoryError), (2, ValueError), (3, RuntimeError)):
+    for status, error in ((1, MemoryError), (2, ValueError), (3, RuntimeError), (4, RuntimeError)):
         with pytest.raises(error, match="do"):
             library.check(status, "do")
+
+
+def test_an_error_on_a_worker_thread_reaches_the_caller(instruction_set: str) -> None:
+    native = library.library(instruction_set)
+    assert native.lanes_fail_on_worker(1) == 0  # there is no worker
+    for _ in range(50):
+        status = native.lanes_fail_on_worker(3)
+        with pytest.raises(RuntimeError, match="an error inside the native library"):
+            library.check(status, "go on")
+
+
+def test_a_stale_or_foreign_library_is_refused_with_the_remedy(
+    fresh_cache: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(library, "digest", lambda: "0123456789abcdef")
+        assert "is stale: its interface 2 and sources" in str(lanes.why_not())
+        assert "are not 2 and 0123456789abcdef; build it again: python -m pip" in str(
+            lanes.why_not()
+        )
+    with monkeypatch.context() as patched:
+        patched.setattr(library, "ABI", 99)
+        assert "are not 99 and" in str(lanes.why_not())
+    foreign = ctypes.util.find_library("m")
+    assert foreign is not None
+    with pytest.raises(OSError, match="is stale: its interface 0 and sources unknown"):
+        library._require_own(ctypes.CDLL(foreign), Path("_foreign.so"))
+    assert lanes.available()
+
+
+def test_the_digest_follows_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "a.h").write_text("one")
+    first = digest(tmp_path)
+    (tmp_path / "README.md").write_text("not compiled")
+    assert digest(tmp_path) == first
+    (tmp_path / "a.h").write_text("two")
+    second = digest(tmp_path)
+    (tmp_path / "a.h").rename(tmp_path / "b.h")
+    assert len({first, second, digest(tmp_path)}) == 3
 
 
 def test_running_out_of_memory_is_a_memory_error() -> None:
     code = """
 import resource, torch
 from mnist_arch import lanes
-from torch import nn
-network = lanes.accelerate(nn.Sequential(nn.Conv2d(1, 64, 3), nn.Flatten(1)))
+from mnist_arch.build import Network
+from mnist_arch.design import Conv, Design
+from mnist_arch.plan import plan
+conv = Conv(64, padding=0, batch_norm=False, relu=False)
+network = lanes.accelerate(Network(plan(Design((conv,)))))
 images = torch.zeros(1000, 1, 28, 28)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 250_000_000, used + 250_000_000))
@@ -114,9 +160,12 @@ print(network(images[:16]).shape)
 JOB = """
 import multiprocessing, torch
 from mnist_arch import lanes
-from torch import nn
+from mnist_arch.build import Network
+from mnist_arch.design import AveragePool, Conv, Design
+from mnist_arch.plan import plan
 def train(_):
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
+    conv = Conv(4, padding=0, batch_norm=False, relu=False, bias=True)
+    network = Network(plan(Design((conv, AveragePool()))))
     lanes.accelerate(network, threads=2)(torch.zeros(40, 1, 28, 28)).sum().backward()
     return round(float(network[0].bias.grad.sum()))
 if __name__ == "__main__":

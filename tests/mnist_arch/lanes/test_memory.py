@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_arch import lanes
+from tests.mnist_arch.lanes.chains import accelerate
 from tests.mnist_arch.lanes.designs import seed_network
 
 pytestmark = pytest.mark.skipif(
@@ -23,7 +23,7 @@ def resident_megabytes() -> float:
 
 
 def train(steps: int = 1, threads: int = 1) -> None:
-    fast = lanes.accelerate(seed_network("de"), threads=threads)
+    fast = accelerate(seed_network("de"), threads=threads)
     for _ in range(steps):
         fast(torch.zeros(32, 1, 28, 28)).sum().backward()
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnist_arch import lanes
 from mnist_arch.step import stepper
+from tests.mnist_arch.lanes.chains import accelerate
 from tests.mnist_arch.lanes.designs import block, seed_network, small_network
 from tests.mnist_arch.lanes.reference import TOLERANCE, distance, reference
 
@@ -49,7 +49,7 @@ def test_steps_are_those_of_autograd_and_torch_in_float64(
     torch.manual_seed(1)
     network = smooth_network()
     oracle = reference(network)
-    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    fast = accelerate(network, instruction_set=instruction_set)
     ours, theirs = descent(fast, **settings), descent(oracle, **settings)
     step = fast.stepper(ours)
     assert step is not None
@@ -74,7 +74,7 @@ def test_steps_are_those_of_autograd_and_torch_in_float64(
 def test_one_step_has_the_gradients_of_autograd() -> None:
     torch.manual_seed(2)
     network = small_network()
-    stepped, graded = (lanes.accelerate(copy.deepcopy(network)) for _ in range(2))
+    stepped, graded = (accelerate(copy.deepcopy(network)) for _ in range(2))
     (images, labels), rate = batches(1)[0], 0.5
     before = [parameter.detach().clone() for parameter in stepped.parameters()]
     step = stepped.stepper(torch.optim.SGD(stepped.parameters(), lr=rate))
@@ -89,7 +89,7 @@ def test_one_step_has_the_gradients_of_autograd() -> None:
 
 
 def test_a_schedule_moves_the_rate_without_a_warning() -> None:
-    fast = lanes.accelerate(small_network())
+    fast = accelerate(small_network())
     optimiser = descent(fast)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: 0.0 if done else 1.0)
     step = fast.stepper(optimiser)
@@ -106,13 +106,13 @@ def test_a_schedule_moves_the_rate_without_a_warning() -> None:
 
 def test_momentum_starts_afresh_where_the_optimiser_does() -> None:
     torch.manual_seed(3)
-    fast = lanes.accelerate(small_network())
+    fast = accelerate(small_network())
     (first, second), settings = batches(2), {"momentum": 0.9}
     optimiser = descent(fast, **settings)
     step = fast.stepper(optimiser)
     assert step is not None
     step(*first)
-    other = lanes.accelerate(copy.deepcopy(nn.Sequential(*fast)))
+    other = accelerate(copy.deepcopy(nn.Sequential(*fast)))
     other_step = other.stepper(descent(other, **settings))
     assert other_step is not None
     optimiser.state.clear()
@@ -125,14 +125,14 @@ def test_momentum_starts_afresh_where_the_optimiser_does() -> None:
 
 def test_momentum_goes_on_from_a_checkpoint() -> None:
     torch.manual_seed(3)
-    fast = lanes.accelerate(small_network())
+    fast = accelerate(small_network())
     (first, second), settings = batches(2), {"momentum": 0.9, "nesterov": True}
     optimiser = descent(fast, **settings)
     step = fast.stepper(optimiser)
     assert step is not None
     torch.manual_seed(4)
     step(*first)
-    copied = lanes.accelerate(copy.deepcopy(nn.Sequential(*fast)))
+    copied = accelerate(copy.deepcopy(nn.Sequential(*fast)))
     other = descent(copied, **settings)
     other.load_state_dict(copy.deepcopy(optimiser.state_dict()))
     other_step = copied.stepper(other)
@@ -147,7 +147,7 @@ def test_threads_change_no_bit() -> None:
     results = []
     for threads in (1, 2):
         torch.manual_seed(7)
-        fast = lanes.accelerate(seed_network("d"), threads)
+        fast = accelerate(seed_network("d"), threads)
         step = fast.stepper(descent(fast, momentum=0.9))
         assert step is not None
         for images, labels in batches(2, 50):
@@ -157,7 +157,7 @@ def test_threads_change_no_bit() -> None:
 
 
 def test_other_optimisers_are_left_to_autograd() -> None:
-    fast = lanes.accelerate(small_network())
+    fast = accelerate(small_network())
     parameters = list(fast.parameters())
     assert fast.stepper(torch.optim.Adam(parameters)) is None
     assert fast.stepper(torch.optim.SGD(parameters[1:], lr=0.1)) is None
@@ -174,8 +174,33 @@ def test_other_optimisers_are_left_to_autograd() -> None:
     assert not loss.requires_grad
 
 
+def test_momenta_of_another_kind_or_length_are_refused() -> None:
+    (images, labels), wrong = batches(1)[0], [torch.zeros(3), torch.zeros(54).double()]
+    for momentum, error in zip(wrong, (ValueError, TypeError), strict=True):
+        fast = accelerate(small_network())
+        optimiser = descent(fast, momentum=0.9)
+        step = fast.stepper(optimiser)
+        assert step is not None
+        optimiser.state[next(fast.parameters())] = {"momentum_buffer": momentum}
+        with pytest.raises(error, match="a momentum must"):
+            step(images, labels)
+
+
+def test_hooks_of_parameters_are_left_to_autograd() -> None:
+    fast, seen = accelerate(small_network()), []
+    step = fast.stepper(descent(fast))
+    assert step is not None
+    first = next(fast.parameters())
+    first.register_hook(lambda gradient: seen.append(gradient.shape))  # type: ignore[no-untyped-call]
+    assert fast.stepper(descent(fast)) is None
+    with pytest.raises(ValueError, match="calls no hooks of theirs"):
+        step(*batches(1)[0])
+    stepper(fast, descent(fast))(*batches(1)[0])
+    assert len(seen) == 1
+
+
 def test_mistakes_are_told() -> None:
-    fast = lanes.accelerate(small_network())
+    fast = accelerate(small_network())
     step = fast.stepper(descent(fast))
     assert step is not None
     images, labels = batches(1)[0]

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnist_arch import lanes
-from tests.mnist_arch.lanes.designs import networks, seed_network, small_network
+from tests.mnist_arch.lanes.chains import accelerate
+from tests.mnist_arch.lanes.designs import graphs, networks, seed_network, small_network
 from tests.mnist_arch.lanes.reference import TOLERANCE, check_step, distance, gradient, train_both
 
 
@@ -22,6 +22,14 @@ def test_random_networks_train_as_in_float64(instruction_set: str, data: st.Data
     images = data.draw(st.sampled_from([2, 3, 5, 16, 17, 21]))
     torch.manual_seed(data.draw(st.integers(0, 1000)))
     check_step(data.draw(networks(images)), images, instruction_set)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_random_graphs_train_as_in_float64(instruction_set: str, data: st.DataObject) -> None:
+    images = data.draw(st.sampled_from([2, 3, 5, 16, 17, 21]))
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    check_step(data.draw(graphs(images)), images, instruction_set)
 
 
 @pytest.mark.parametrize("dropout", ["", "d", "e", "de"])
@@ -36,7 +44,7 @@ def test_the_seed_design_trains_as_in_float64(
 def test_statistics_of_nearly_constant_maps_are_accurate(instruction_set: str) -> None:
     torch.manual_seed(0)
     network = seed_network("")
-    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    fast = accelerate(network, instruction_set=instruction_set)
     images = torch.full((64, 1, 28, 28), -0.4242)  # MNIST's background, and a few strokes
     images[:, :, 10:14, 12:16] = torch.rand(64, 1, 4, 4) * 3
     oracle, logits, expected = train_both(network, fast, images, torch.ones(64, 10))
@@ -58,7 +66,7 @@ def test_lanes_without_an_image_do_not_disturb_the_others(instruction_set: str) 
         *(convolution, nn.ReLU(), nn.BatchNorm2d(2)),
         *(nn.Conv2d(2, 1, 1), nn.ReLU(), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 7), nn.Flatten(1)),
     )
-    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    fast = accelerate(network, instruction_set=instruction_set)
     oracle, logits, expected = train_both(
         network, fast, 1 + torch.rand(2, 1, 28, 28), torch.randn(2, 22 * 22)
     )
@@ -70,7 +78,7 @@ def test_lanes_without_an_image_do_not_disturb_the_others(instruction_set: str) 
 def test_evaluation_equals_pytorch(instruction_set: str) -> None:
     torch.manual_seed(1)
     network = seed_network("de")
-    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    fast = accelerate(network, instruction_set=instruction_set)
     for _ in range(3):
         fast(torch.randn(40, 1, 28, 28))
     fast.eval()
@@ -83,7 +91,7 @@ def test_evaluation_equals_pytorch(instruction_set: str) -> None:
 def test_gradients_in_evaluation_mode_equal_pytorch(instruction_set: str) -> None:
     torch.manual_seed(2)
     network = seed_network("de")
-    fast = lanes.accelerate(network, instruction_set=instruction_set).eval()
+    fast = accelerate(network, instruction_set=instruction_set).eval()
     oracle = copy.deepcopy(network).double()
     images, weights = torch.randn(5, 1, 28, 28), torch.randn(5, 10)
     (fast(images) * weights).sum().backward()
@@ -115,7 +123,7 @@ def test_losses_of_fifty_steps_follow_float64_as_pytorch_does() -> None:
     network = small_network("rbm", width=8)
     expected = _losses(copy.deepcopy(network).double(), 50, torch.float64)
     eager = _losses(copy.deepcopy(network), 50, torch.float32)
-    found = _losses(lanes.accelerate(network), 50, torch.float32)
+    found = _losses(accelerate(network), 50, torch.float32)
     torch.testing.assert_close(found[:5], expected[:5], rtol=1e-4, atol=1e-4)
     # Rounding grows from step to step, for PyTorch too.
     assert (found - expected).abs().mean() < 3 * (eager - expected).abs().mean() + 1e-3

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnist_arch import lanes
+from tests.mnist_arch.lanes.chains import accelerate
 from tests.mnist_arch.lanes.reference import distance, gradient, reference
 
 CHANNELS = 12  # enough for lanes to prefer it to direct convolution
@@ -24,10 +24,10 @@ def convolutions(side: int, padding: int, outputs: int) -> nn.Sequential:
     )
 
 
-def train(network: nn.Module, images: Tensor, slopes: Tensor) -> dict[str, Tensor]:
-    """Outputs and gradients, where `slopes` is the loss differentiated by the outputs."""
+def train(network: nn.Module, images: Tensor, gradients: Tensor) -> dict[str, Tensor]:
+    """Outputs and gradients, where `gradients` is the loss differentiated by the outputs."""
     outputs = network(images)
-    outputs.backward(slopes)
+    outputs.backward(gradients)
     return {"outputs": outputs, **{name: gradient(p) for name, p in network.named_parameters()}}
 
 
@@ -37,11 +37,11 @@ def test_its_error_is_less_than_four_times_that_of_pytorch(
     side: int, padding: int, instruction_set: str
 ) -> None:
     network = convolutions(side, padding, outputs=9)
-    fast = lanes.accelerate(copy.deepcopy(network), instruction_set=instruction_set)
+    fast = accelerate(copy.deepcopy(network), instruction_set=instruction_set)
     images = torch.randn(18, 1, 28, 28)
-    slopes = torch.randn(network(images).shape)
-    expected = train(reference(network), images.double(), slopes.double())
-    eager, ours = train(network, images, slopes), train(fast, images, slopes)
+    gradients = torch.randn(network(images).shape)
+    expected = train(reference(network), images.double(), gradients.double())
+    eager, ours = train(network, images, gradients), train(fast, images, gradients)
     for name, exact in expected.items():
         error, usual = (distance(found[name], exact) for found in (ours, eager))
         assert error < 4 * max(usual, 2.5e-7), (name, error, usual)
@@ -49,7 +49,7 @@ def test_its_error_is_less_than_four_times_that_of_pytorch(
 
 def test_a_row_takes_nothing_from_beyond_its_end(instruction_set: str) -> None:
     network = convolutions(14, 1, outputs=8)  # 14: three quads of outputs and a half
-    fast = lanes.accelerate(network, instruction_set=instruction_set)
+    fast = accelerate(network, instruction_set=instruction_set)
     images = torch.randn(16, 1, 28, 28)
     images[:, :, 16:, :8] = 1e30  # seen by the left ends of the lower rows only
     with torch.no_grad():
