@@ -122,7 +122,8 @@ def test_a_design_that_is_not_text(capsys: pytest.CaptureFixture[str], tmp_path:
 
 def test_a_design_of_no_such_name(capsys: pytest.CaptureFixture[str]) -> None:
     message = told(capsys, "show", "design", "resnet")
-    assert "design 'resnet' is neither a name (assignment) nor a readable JSON file" in message
+    names = "assignment, published-4392, published-7758"
+    assert f"design 'resnet' is neither a name ({names}) nor a readable JSON file" in message
 
 
 def test_a_folder_without_a_study(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
