@@ -95,7 +95,7 @@ def design_file(folder: Path, document: object) -> Path:
         ([{"type": "conv", "out_channels": -3}], "out_channels must be from 1 to"),
         ([{"type": "conv", "out_channels": 10**16}], "out_channels must be from 1 to"),
         ([{"type": "conv", "out_channels": 8, "colour": 1}], "unknown key 'colour'"),
-        ([{"type": "attention"}], "type must be one of conv, dropout"),
+        ([{"type": "attention"}], "type must be one of conv, depthwise_conv"),
         ([{"type": "max_pool"}] * 5, "layer 5 (max-pool 2x2): leaves nothing of its 1x1"),
         ([{"type": "conv", "out_channels": 10**12}], "parameters: 11,000,000,000,000, must be"),
         ([{"type": "linear", "out_features": 10}], "layer 1 (linear 784 -> 10): fully connected"),
