@@ -28,6 +28,8 @@ MEAN, STANDARD_DEVIATION = 0.1307, 0.3081
 
 SPLIT_SEED = 0
 VALIDATION_IMAGES = 10_000
+SPLIT_SHA256 = "348b612df528596317ee98f8e6c1ddf0b6a78dc451114658894ffe9d7645cc39"
+"""Of the validation images' numbers, ascending int64, little end first."""
 
 MD5_SUMS = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -152,9 +154,33 @@ def stratified(digits: Digits, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def holdout(train: Digits, seed: int = SPLIT_SEED) -> tuple[Digits, Digits]:
-    """Split the 60,000 training digits, stratified, into 50,000 to fit and 10,000 to validate."""
+    """Split the 60,000 training digits, stratified, into 50,000 to fit and 10,000 to validate.
+
+    Raises `DataError` if the split of `SPLIT_SEED` is not the one that results on disk were made
+    with.
+    """
     validation, fit = stratified(train, VALIDATION_IMAGES, seed)
+    if seed == SPLIT_SEED and _are_mnists(train.labels):
+        check_split(validation)
     return train.take(fit), train.take(validation)
+
+
+def check_split(validation: Tensor) -> None:
+    """Raise `DataError` unless these are the validation images of MNIST, ascending int64."""
+    found = hashlib.sha256(validation.numpy().astype("<i8").tobytes()).hexdigest()
+    if found != SPLIT_SHA256:
+        raise DataError(
+            f"numpy {np.__version__} draws another split of the training images: SHA-256 of the "
+            f"validation images' numbers is {found}, must be {SPLIT_SHA256}; install another numpy"
+        )
+
+
+def _are_mnists(labels: Tensor) -> bool:
+    """Whether these are MNIST's training labels, by the published checksum of their file."""
+    header = bytes.fromhex("00000801") + len(labels).to_bytes(4, "big")
+    content = header + labels.cpu().numpy().astype(np.uint8).tobytes()
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return found == MD5_SUMS["train-labels-idx1-ubyte"]
 
 
 def protocol_digits(

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from mnist_arch.design import Conv, Design, Dropout, MaxPool
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Dropout,
+    Layer,
+    MaxPool,
+)
 
 
 def _assignment() -> Design:
@@ -18,7 +26,46 @@ def _assignment() -> Design:
     return Design((*first, *second, conv(20, padding=0), conv(30, padding=0), logits))
 
 
-REFERENCE_DESIGNS: dict[str, Design] = {"assignment": _assignment()}
-"""Named designs: `assignment`, the seed and baseline of every search."""
+def _published_4392() -> Design:
+    """Depthwise-separable, 4,392 parameters, 99.46 % published (woncoh1/era1a7, S7_06).
+
+    Its `models.py` (Model3) gives every layer: no padding, no biases, ReLU before each batch
+    norm, the 1x1 convolutions behind the pool and before the average bare. Its dropout is 0
+    there, as here; the rate of the published run is not known.
+    """
+
+    def bare(channels: int) -> Conv:
+        return Conv(channels, 1, 0, batch_norm=False, relu=False)
+
+    def separable(channels: int) -> tuple[Layer, ...]:
+        depthwise = DepthwiseConv(padding=0, activation_first=True)
+        return (depthwise, Conv(channels, 1, 0, activation_first=True))
+
+    first = (Conv(16, padding=0, activation_first=True), *separable(16), *separable(32))
+    middle = (MaxPool(), bare(16), *separable(16), *separable(24), *separable(32))
+    return Design((*first, *middle, bare(10), AveragePool()))
+
+
+def _published_7758() -> Design:
+    """Plain convolutions, 7,758 parameters, 99.63 % published (sridevibonthu/EVA, EVA4_S5_05).
+
+    The notebook gives every layer: no biases, a batch norm behind every convolution but the last,
+    element dropout of 0.04 behind all of these but the fourth. Its dropout stands before the ReLU,
+    which computes the same as behind it.
+    """
+    dropout = Dropout(0.04, "element")
+    valid = Conv(10, padding=0)
+    wide = Conv(16, padding=0)
+    first = (Conv(10), dropout, Conv(10), dropout, MaxPool(), valid, dropout, valid)
+    second = (valid, dropout, wide, dropout, wide, dropout, AveragePool())
+    return Design((*first, *second, Conv(10, 1, 0, batch_norm=False, relu=False)))
+
+
+REFERENCE_DESIGNS: dict[str, Design] = {
+    "assignment": _assignment(),
+    "published-4392": _published_4392(),
+    "published-7758": _published_7758(),
+}
+"""Named designs: `assignment`, the seed and baseline of every search, and published records."""
 
 BASELINE = REFERENCE_DESIGNS["assignment"]

@@ -6,9 +6,10 @@ summed on the device and read back once an epoch, so that nothing waits for the 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from mnist_arch.augment import draw_matrices, gather
 from mnist_arch.data import Digits
+from mnist_arch.learning_rate import learning_rates
 from mnist_arch.recipe import Recipe
 from mnist_arch.step import Step, stepper
 
@@ -74,28 +76,25 @@ def fit_epochs(
 ) -> Iterator[FittedEpoch]:
     """Train a network in place, judging it on nothing else; yield after each epoch.
 
-    Network and digits stand on one device. Shuffling and augmentation follow `seed`; dropout
-    follows torch's global generator, as torch's layers do (`seed_everything` sets it). `gather`
-    makes a batch of images; an engine may bring a faster one. The caller may stop early by
+    Network and digits stand on one device. Shuffling and augmentation follow `order_seed(seed)`;
+    dropout follows torch's global generator, as torch's layers do (`seed_everything` sets it).
+    `gather` makes a batch of images; an engine may bring a faster one. The caller may stop early by
     closing the iterator. Raises `Diverged` when the loss is not finite.
     """
     device = fit.images.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(order_seed(seed))
     steps = len(batches(len(fit), recipe.batch_size))
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum,
-        nesterov=recipe.nesterov, weight_decay=recipe.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )  # fmt: skip
-    schedule = _schedule(optimiser, recipe, epochs * steps)
+    rates = learning_rates(recipe, epochs * steps)
+    optimiser = _optimiser(network, recipe, device)
     step = stepper(network, optimiser)
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         network.train()
-        totals, rate = _train_epoch(step, recipe, fit, optimiser, schedule, generator, gather)
+        mine = rates[(epoch - 1) * steps : epoch * steps]
+        totals = _train_epoch(step, recipe, fit, optimiser, mine, generator, gather)
         loss, accuracy = _read_back(totals, len(fit))
         _require_finite(loss, "training", epoch)
-        yield FittedEpoch(epoch, rate, loss, accuracy, time.perf_counter() - start)
+        yield FittedEpoch(epoch, mine[-1], loss, accuracy, time.perf_counter() - start)
 
 
 def train(
@@ -146,6 +145,16 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def order_seed(seed: int) -> int:
+    """The seed of a training's order of images and of its augmentation, from 0 to 2**63 - 1.
+
+    Initial weights and dropout follow from `seed` itself (`seed_everything`): two generators
+    seeded alike would draw the same numbers for weights and order.
+    """
+    digest = hashlib.sha256(f"order {seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of the device or of the host, ran out."""
     text = str(error).lower()  # torch's allocators for CPU and MPS raise RuntimeError
@@ -153,36 +162,48 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
+def _optimiser(network: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
+    """The recipe's optimiser; on a GPU its learning rate is a tensor there, for a CUDA graph."""
+    rate = recipe.learning_rate
+    on_gpu = device.type == "cuda"
+    return torch.optim.SGD(
+        network.parameters(), lr=torch.tensor(rate, device=device) if on_gpu else rate,
+        momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )  # fmt: skip
+
+
 def _train_epoch(
     step: Step,
     recipe: Recipe,
     fit: Digits,
     optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler | None,
+    rates: Sequence[float],
     generator: torch.Generator,
     gather: Gather,
-) -> tuple[Tensor, float]:
-    """Take one pass over the digits.
+) -> Tensor:
+    """Take one pass over the digits, its steps at `rates`.
 
-    Returns the summed loss and the correct answers, [2], still on the device, and the learning
-    rate of the last step.
+    Returns the summed loss and the correct answers, [2], still on the device.
     """
     device = fit.images.device
-    rate = 0.0
+    group = optimiser.param_groups[0]
+    given = torch.tensor(rates, device=device) if isinstance(group["lr"], Tensor) else None
     totals = torch.zeros(2, device=device)
     order = torch.randperm(len(fit), generator=generator, device=device)
     matrices = None
     if not recipe.augmentation.is_identity:
         matrices = draw_matrices(recipe.augmentation, len(fit), generator)
-    for batch in batches(len(fit), recipe.batch_size):
+    for number, batch in enumerate(batches(len(fit), recipe.batch_size)):
         labels = fit.labels[order[batch]]
         images = gather(fit.images, order[batch], None if matrices is None else matrices[batch])
-        rate = float(optimiser.param_groups[0]["lr"])
+        if given is None:
+            group["lr"] = rates[number]
+        else:
+            group["lr"].copy_(given[number])
         logits, loss = step(images, labels)
-        if schedule is not None:
-            schedule.step()
         _add(totals, loss * len(labels), logits, labels)
-    return totals, rate
+    return totals
 
 
 def batches(count: int, size: int) -> list[slice]:
@@ -195,20 +216,6 @@ def batches(count: int, size: int) -> list[slice]:
     if count % size == 1 and len(starts) > 1:
         del starts[-1]
     return [slice(*ends) for ends in pairwise([*starts, count])]
-
-
-def _schedule(
-    optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler | None:
-    """The recipe's learning-rate schedule over all steps; None where the rate is constant."""
-    if recipe.schedule == "constant":
-        return None
-    warm_up = recipe.warm_up
-    if warm_up * steps == 1:  # torch would divide by a warm-up of no steps
-        warm_up = math.nextafter(warm_up, 1)
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, steps, pct_start=warm_up, cycle_momentum=False
-    )
 
 
 def _add(totals: Tensor, summed_loss: Tensor, logits: Tensor, labels: Tensor) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 import shutil
 from fractions import Fraction
@@ -10,13 +11,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torchvision.datasets import MNIST
 
+from mnist_arch import data
 from mnist_arch.data import (
     MD5_SUMS,
+    SPLIT_SEED,
+    SPLIT_SHA256,
     DataError,
     Digits,
     Part,
+    check_split,
     holdout,
     load,
     protocol_digits,
@@ -174,6 +180,31 @@ def test_holdout_splits_50_000_and_10_000_of_equal_shares(train_digits: Digits) 
     assert (fit.labels.bincount() + validation.labels.bincount()).equal(
         train_digits.labels.bincount()
     )
+
+
+def test_the_split_is_the_one_that_results_were_made_with(
+    train_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validation, _ = stratified(train_digits, 10_000, SPLIT_SEED)
+    content = b"".join(int(number).to_bytes(8, "little") for number in validation)
+    assert hashlib.sha256(content).hexdigest() == SPLIT_SHA256
+    swapped = validation.clone()
+    swapped[0] += 1
+    with pytest.raises(DataError, match=f"draws another split .* must be {SPLIT_SHA256}; install"):
+        check_split(swapped)
+
+    def another(digits: Digits, count: int, _seed: int) -> tuple[Tensor, Tensor]:
+        return stratified(digits, count, 1)
+
+    monkeypatch.setattr(data, "stratified", another)
+    with pytest.raises(DataError, match="draws another split"):
+        holdout(train_digits)
+
+
+def test_other_digits_than_mnists_have_no_pinned_split(train_digits: Digits) -> None:
+    turned = Digits(train_digits.images, train_digits.labels.flip(0))
+    fit, validation = holdout(turned)
+    assert (len(fit), len(validation)) == (50_000, 10_000)
 
 
 def test_holdout_is_stratifieds_draw_and_the_rest(train_digits: Digits) -> None:

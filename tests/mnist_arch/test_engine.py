@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from mnist_arch import engine as engine_module
 from mnist_arch import lanes
 from mnist_arch.augment import Affine, draw_matrices, gather
 from mnist_arch.build import build
@@ -19,6 +20,7 @@ from mnist_arch.engine import (
     engine_of,
     gather_for,
     prepare,
+    step_seconds,
 )
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES
@@ -40,14 +42,34 @@ def test_a_device_that_is_named_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "chosen"),
-    [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda"), (True, True, "cuda")],
+    ("cuda", "mps", "seconds", "chosen"),
+    [
+        (False, False, {}, "cpu"),
+        (True, False, {}, "cuda"),
+        (True, True, {}, "cuda"),
+        (False, True, {"mps": 0.005, "cpu": 0.010}, "mps"),
+        (False, True, {"mps": 0.015, "cpu": 0.010}, "cpu"),
+    ],
 )
-def test_auto_takes_the_fastest_device(
-    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, chosen: str
+def test_auto_takes_cuda_or_what_was_measured_to_be_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    cuda: bool,
+    mps: bool,
+    seconds: dict[str, float],
+    chosen: str,
 ) -> None:
     present(monkeypatch, cuda=cuda, mps=mps)
+    monkeypatch.setattr(engine_module, "step_seconds", seconds.__getitem__)
     assert choose_device("auto") == chosen
+
+
+def test_a_step_is_measured_once_and_leaves_torchs_generator_alone() -> None:
+    step_seconds.cache_clear()
+    before = torch.get_rng_state()
+    first = step_seconds("cpu", 2)
+    assert 1e-4 < first < 5
+    assert torch.get_rng_state().equal(before)
+    assert step_seconds("cpu", 2) == first
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps", "tpu", ""])

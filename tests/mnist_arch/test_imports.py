@@ -13,7 +13,7 @@ PACKAGE = Path(mnist_arch.__file__).parent
 
 ORDER = (
     "errors", "values", "layers", "design", "references", "arithmetic", "plan", "rules", "build",
-    "audit", "data", "augment", "recipe", "step", "training", "lanes", "engine",
+    "audit", "data", "augment", "recipe", "learning_rate", "step", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""
 

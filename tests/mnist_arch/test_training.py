@@ -20,7 +20,9 @@ from mnist_arch.training import (
     EpochRecord,
     batches,
     evaluate,
+    fit_epochs,
     is_out_of_memory,
+    order_seed,
     seed_everything,
     train,
 )
@@ -177,6 +179,22 @@ def test_the_training_seed_alone_decides_the_order(test_digits: Digits) -> None:
 
     assert weights(1, 5).equal(weights(1, 6))
     assert not weights(1, 5).equal(weights(2, 5))
+
+
+def test_weights_and_order_follow_two_seeds(test_digits: Digits) -> None:
+    seeds = {order_seed(seed) for seed in range(1_000)}
+    assert len(seeds) == 1_000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert not seeds & set(range(1_000))
+    digits, asked = small(test_digits, 100), list[Tensor]()
+
+    def watched(images: Tensor, index: Tensor, matrices: Tensor | None) -> Tensor:
+        asked.append(index)
+        return gather(images, index, matrices)
+
+    list(fit_epochs(build(TINY), PLAIN, 1, digits, 5, watched))
+    generator = torch.Generator().manual_seed(order_seed(5))
+    assert torch.cat(asked).equal(torch.randperm(100, generator=generator))
 
 
 def test_every_image_is_seen_once_an_epoch(test_digits: Digits) -> None:

@@ -169,7 +169,7 @@ def test_what_cannot_be_inspected_is_told(folder: Path, target: str, message: st
         (["nat.py:Net"], "nat.py: no such file; in . there is: net.py"),
         (["no/net.py:Net"], "no/net.py: there is no folder no"),
         (["w.safetensors"], "is a state: name what makes its network"),
-        (["no.json"], "design 'no.json' is neither a name (assignment) nor a readable JSON file"),
+        (["no.json"], "design 'no.json' is neither a name (assignment, published-4392, "),
         (["bad.json"], "bad.json: not JSON: "),
         (["net.py:Net", "--seeds", "2"], "--seeds 2: only trainings have seeds; add --train"),
         (["net.py:Net", "--train", "--weights", "w"], "--train starts from fresh weights"),

@@ -95,7 +95,7 @@ def design_file(folder: Path, document: object) -> Path:
         ([{"type": "conv", "out_channels": -3}], "out_channels must be from 1 to"),
         ([{"type": "conv", "out_channels": 10**16}], "out_channels must be from 1 to"),
         ([{"type": "conv", "out_channels": 8, "colour": 1}], "unknown key 'colour'"),
-        ([{"type": "attention"}], "type must be one of conv, dropout"),
+        ([{"type": "attention"}], "type must be one of conv, depthwise_conv"),
         ([{"type": "max_pool"}] * 5, "layer 5 (max-pool 2x2): leaves nothing of its 1x1"),
         ([{"type": "conv", "out_channels": 10**12}], "parameters: 11,000,000,000,000, must be"),
         ([{"type": "linear", "out_features": 10}], "layer 1 (linear 784 -> 10): fully connected"),
@@ -122,7 +122,8 @@ def test_a_design_that_is_not_text(capsys: pytest.CaptureFixture[str], tmp_path:
 
 def test_a_design_of_no_such_name(capsys: pytest.CaptureFixture[str]) -> None:
     message = told(capsys, "show", "design", "resnet")
-    assert "design 'resnet' is neither a name (assignment) nor a readable JSON file" in message
+    names = "assignment, published-4392, published-7758"
+    assert f"design 'resnet' is neither a name ({names}) nor a readable JSON file" in message
 
 
 def test_a_folder_without_a_study(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
