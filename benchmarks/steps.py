@@ -32,7 +32,6 @@ from mnist_arch.build import Network
 from mnist_arch.design import (
     AveragePool,
     Conv,
-    DepthwiseConv,
     Design,
     Dropout,
     Layer,
@@ -40,7 +39,7 @@ from mnist_arch.design import (
     Sum,
 )
 from mnist_arch.plan import plan
-from mnist_arch.references import BASELINE
+from mnist_arch.references import BASELINE, REFERENCE_DESIGNS
 from mnist_arch.step import stepper
 
 BATCH = 128
@@ -66,25 +65,6 @@ def stack(words: str) -> Design:
     return Design((*layers, AveragePool(), logits(bias=True)))
 
 
-def separable() -> Design:
-    """Depthwise and 1x1 convolutions, ReLU before batch norm: 4,392 parameters.
-
-    The layout of woncoh1/era1a7 (notebook S7_06), whose batch norms its count gives away.
-    """
-
-    def pair(width: int) -> list[Layer]:
-        return [
-            DepthwiseConv(padding=0, activation_first=True),
-            Conv(width, 1, 0, activation_first=True), DROPOUT,
-        ]  # fmt: skip
-
-    start = [Conv(16, padding=0, activation_first=True), DROPOUT, *pair(16), *pair(32), MaxPool()]
-    narrow = Conv(16, 1, 0, batch_norm=False, relu=False)
-    return Design(
-        (*start, narrow, *pair(16), *pair(24), *pair(32), logits(bias=False), AveragePool())
-    )
-
-
 def logits(bias: bool) -> Conv:
     """The 1x1 convolution that ends a network."""
     return Conv(10, 1, 0, batch_norm=False, relu=False, bias=bias)
@@ -102,8 +82,8 @@ DESIGNS: dict[str, Design] = {
             "8v,8,M,12,12,M,12,12",
         )
     },
-    "separable": separable(),
-    "residual": stack("16,16,+,M,16,16,+,16,+,M,16,16,+"),
+    **{name: stack(name) for name in ("8,8,+,M,12,12,+,M,16,16,+", "16,16,+,M,16,16,+,M,16,16,+")},
+    "published-4392": REFERENCE_DESIGNS["published-4392"],
 }
 
 
