@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 from mnist_arch.design import (
     AveragePool,
     Conv,
     DepthwiseConv,
     Design,
     Dropout,
-    Layer,
     LocalAveragePool,
     MaxPool,
     Sum,
@@ -43,24 +44,39 @@ def describe_widths(design: Design) -> str:
     local average pool, `+3` the sum with layer 3.
     """
     last = max(i for i, layer in enumerate(design.layers) if isinstance(layer, Conv))
-    return " ".join(filter(None, map(_word, design.layers[:last])))
+    return " ".join(filter(None, map(word, design.layers[:last])))
 
 
-def _word(layer: Layer) -> str:
+@singledispatch
+def word(_layer: object) -> str:
     """A layer in a word; nothing for one that other columns tell."""
-    match layer:
-        case Conv():
-            groups = f"g{layer.groups}" if layer.groups > 1 else ""
-            return f"{layer.out_channels}{_window(layer)}{groups}{_function(layer)}"
-        case DepthwiseConv():
-            return f"d{_window(layer)}{_function(layer)}"
-        case MaxPool():
-            return "M"
-        case LocalAveragePool():
-            return "A"
-        case Sum():
-            return f"+{layer.layer}"
     return ""
+
+
+@word.register
+def _conv(layer: Conv) -> str:
+    groups = f"g{layer.groups}" if layer.groups > 1 else ""
+    return f"{layer.out_channels}{_window(layer)}{groups}{_function(layer)}"
+
+
+@word.register
+def _depthwise_conv(layer: DepthwiseConv) -> str:
+    return f"d{_window(layer)}{_function(layer)}"
+
+
+@word.register
+def _max_pool(_layer: MaxPool) -> str:
+    return "M"
+
+
+@word.register
+def _local_average_pool(_layer: LocalAveragePool) -> str:
+    return "A"
+
+
+@word.register
+def _sum(layer: Sum) -> str:
+    return f"+{layer.layer}"
 
 
 def _window(layer: Conv | DepthwiseConv) -> str:
