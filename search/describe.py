@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
+from functools import singledispatch
+
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Dropout,
+    LocalAveragePool,
+    MaxPool,
+    Sum,
+)
 from mnist_arch.plan import PlanError, plan
 
 
@@ -28,18 +39,54 @@ def design_cells(design: Design) -> dict[str, object]:
 def describe_widths(design: Design) -> str:
     """Output channels of the convolutions before the head: `8v 16 M 16 24 M 24 24`.
 
-    `v` marks a convolution without padding, `k5` a 5x5 kernel, `M` a max-pool.
+    `v` marks a convolution without padding, `k5` a 5x5 kernel, `s2` a stride, `g4` groups, `d` a
+    depthwise convolution; an activation other than ReLU stands behind `/`. `M` is a max-pool, `A` a
+    local average pool, `+3` the sum with layer 3.
     """
-    words = []
     last = max(i for i, layer in enumerate(design.layers) if isinstance(layer, Conv))
-    for layer in design.layers[:last]:
-        if isinstance(layer, Conv):
-            valid = "v" if layer.padding == 0 and layer.kernel > 1 else ""
-            kernel = f"k{layer.kernel}" if layer.kernel != 3 else ""
-            words.append(f"{layer.out_channels}{kernel}{valid}")
-        elif isinstance(layer, MaxPool):
-            words.append("M")
-    return " ".join(words)
+    return " ".join(filter(None, map(word, design.layers[:last])))
+
+
+@singledispatch
+def word(_layer: object) -> str:
+    """A layer in a word; nothing for one that other columns tell."""
+    return ""
+
+
+@word.register
+def _conv(layer: Conv) -> str:
+    groups = f"g{layer.groups}" if layer.groups > 1 else ""
+    return f"{layer.out_channels}{_window(layer)}{groups}{_function(layer)}"
+
+
+@word.register
+def _depthwise_conv(layer: DepthwiseConv) -> str:
+    return f"d{_window(layer)}{_function(layer)}"
+
+
+@word.register
+def _max_pool(_layer: MaxPool) -> str:
+    return "M"
+
+
+@word.register
+def _local_average_pool(_layer: LocalAveragePool) -> str:
+    return "A"
+
+
+@word.register
+def _sum(layer: Sum) -> str:
+    return f"+{layer.layer}"
+
+
+def _window(layer: Conv | DepthwiseConv) -> str:
+    kernel = f"k{layer.kernel}" if layer.kernel != 3 else ""
+    valid = "v" if layer.padding == 0 and layer.kernel > 1 else ""
+    return kernel + valid + (f"s{layer.stride}" if layer.stride > 1 else "")
+
+
+def _function(layer: Conv | DepthwiseConv) -> str:
+    return "" if layer.activation in ("relu", "none") else f"/{layer.activation}"
 
 
 def describe_dropout(design: Design) -> str:
@@ -52,10 +99,10 @@ def describe_dropout(design: Design) -> str:
         if isinstance(layer, Dropout):
             places.append(place)
             kinds.append(f"{layer.kind} {layer.rate:g}")
-        elif isinstance(layer, Conv):
+        elif isinstance(layer, Conv | DepthwiseConv):
             convs += 1
             place = f"conv {convs}"
-        elif isinstance(layer, MaxPool):
+        elif isinstance(layer, MaxPool | LocalAveragePool):
             pools += 1
             place = f"pool {pools}"
     return f"{', '.join(dict.fromkeys(kinds))} after {', '.join(places)}" if places else "none"

@@ -1,7 +1,16 @@
 from __future__ import annotations
 
-from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
-from mnist_arch.references import BASELINE
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Dropout,
+    LocalAveragePool,
+    MaxPool,
+    Sum,
+)
+from mnist_arch.references import BASELINE, REFERENCE_DESIGNS
 from search.describe import describe_dropout, describe_head, describe_widths, design_cells
 
 
@@ -28,3 +37,19 @@ def test_a_design_that_cannot_be_walked_has_no_counts() -> None:
 def test_element_dropout_after_a_pool() -> None:
     design = Design((Conv(4), MaxPool(), Dropout(0.05, "element"), Conv(10)))
     assert describe_dropout(design) == "element 0.05 after pool 1"
+
+
+def test_depthwise_grouped_strided_convolutions_sums_and_activations() -> None:
+    design = Design(
+        (
+            Conv(8, 5, 2, stride=2), Conv(8, groups=4, activation="silu"),
+            DepthwiseConv(padding=0, activation="hard_swish"), Dropout(0.1), LocalAveragePool(),
+            Conv(8, 1, 0), Conv(8), Sum(6), Conv(10, 1, 0), AveragePool(),
+        )
+    )  # fmt: skip
+    assert describe_widths(design) == "8k5s2 8g4/silu dv/hard_swish A 8k1 8 +6"
+    assert describe_dropout(design) == "channel 0.1 after conv 3"
+    published = REFERENCE_DESIGNS["published-4392"]
+    assert describe_widths(published) == "16v dv 16k1 dv 32k1 M 16k1 dv 16k1 dv 24k1 dv 32k1"
+    assert describe_head(published) == "average pool"
+    assert design_cells(published)["parameters"] == 4_392

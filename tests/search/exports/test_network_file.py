@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from torch import nn
 
 from mnist_arch.build import build
-from mnist_arch.design import AveragePool, Conv, Design, Linear
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Linear,
+    LocalAveragePool,
+    Sum,
+)
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
@@ -75,10 +83,25 @@ def test_a_docstring_cannot_end_itself() -> None:
     network_of(network_source(BASELINE, 'A name with """ and \\ in it'))
 
 
-def test_the_file_is_formatted_and_linted(tmp_path: Path) -> None:
+RESIDUAL = Design(
+    (
+        Conv(8, stride=2, activation="silu"), DepthwiseConv(5, 2, activation_first=True), Sum(1),
+        Conv(8, groups=2), Sum(3, "hard_swish"), LocalAveragePool(), LOGITS, AveragePool(),
+    )
+)  # fmt: skip
+
+
+def test_the_file_of_a_graph_adds_what_the_plan_adds() -> None:
+    source = class_source(RESIDUAL)
+    assert "self.sums = {6: 2, 10: 6}" in source
+    assert plan(RESIDUAL).sums == {6: 2, 10: 6}
+
+
+@pytest.mark.parametrize("design", [BASELINE, RESIDUAL], ids=["chain", "sums"])
+def test_the_file_is_formatted_and_linted(tmp_path: Path, design: Design) -> None:
     pytest.importorskip("ruff")
     path = tmp_path / "network.py"
-    path.write_text(network_source(BASELINE, "A network.\n\nIt reads."), encoding="utf-8")
+    path.write_text(network_source(design, "A network.\n\nIt reads."), encoding="utf-8")
     for verb in (["format", "--check"], ["check"]):
         command = [sys.executable, "-m", "ruff", *verb, "--isolated", "--line-length", "100"]
         done = subprocess.run([*command, path], capture_output=True, text=True, check=False)
