@@ -174,7 +174,9 @@ def _convolution(draw: Draw, channels: int, side: int, images: int) -> Layer:
         settings["activation_first"] = draw(st.booleans())
     if draw(st.booleans()) and channels > 1:
         return DepthwiseConv(**settings)
-    same = draw(st.booleans()) and channels > 1
-    width = channels if same else draw(st.integers(1, 12 if side > 14 else 40))
-    groups = [n for n in range(1, channels + 1) if channels % n == 0 and width % n == 0]
-    return Conv(width, groups=draw(st.sampled_from(groups)), **settings)
+    most = 12 if side > 14 else 40
+    divisors = [n for n in range(1, channels + 1) if channels % n == 0]
+    groups = draw(st.sampled_from([1, *divisors[1:], *divisors[1:-1]]))
+    whole = list(range(groups, max(most, groups) + 1, groups))
+    width = draw(st.sampled_from([*whole, *(n for n in whole if n in (4, 6, 8, 12))]))
+    return Conv(width, groups=groups, **settings)

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mnist_arch.build import Network
+from mnist_arch.plan import Convolution
 from tests.mnist_arch.lanes.chains import accelerate
 from tests.mnist_arch.lanes.designs import graphs, networks, seed_network, small_network
 from tests.mnist_arch.lanes.reference import TOLERANCE, check_step, distance, gradient, train_both
@@ -30,6 +32,51 @@ def test_random_graphs_train_as_in_float64(instruction_set: str, data: st.DataOb
     images = data.draw(st.sampled_from([2, 3, 5, 16, 17, 21]))
     torch.manual_seed(data.draw(st.integers(0, 1000)))
     check_step(data.draw(graphs(images)), images, instruction_set)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_random_graphs_evaluate_as_in_float64_and_threads_change_no_bit(
+    instruction_set: str, data: st.DataObject
+) -> None:
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    network, images = data.draw(graphs(40)), torch.randn(40, 1, 28, 28)
+    found: list[list[Tensor]] = []
+    for threads in (1, 2):
+        torch.manual_seed(5)
+        twin = copy.deepcopy(network)
+        fast = accelerate(twin, threads, instruction_set)
+        logits = fast(images)
+        logits.square().sum().backward()
+        twin.eval()
+        fast.eval()
+        with torch.no_grad():
+            evaluated, expected = fast(images), copy.deepcopy(twin).double()(images.double())
+        assert distance(evaluated, expected) < 1e-5
+        gradients = [gradient(parameter) for parameter in twin.parameters()]
+        found.append([logits.detach(), evaluated, *gradients, *twin.buffers()])
+    assert all(map(torch.equal, *found))
+
+
+def test_random_graphs_have_every_layer() -> None:
+    seen: set[str] = set()
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @given(graphs(16))
+    def look(network: Network) -> None:
+        for node in network.plan.nodes:
+            seen.update((node.module, node.activation))
+            match node.operation:
+                case Convolution(stride=2):
+                    seen.add("stride")
+                case Convolution(groups=groups) if groups > 1:
+                    seen.add("depthwise" if groups == node.input_shape[0] else "groups")
+            if len(node.inputs) == 2:
+                seen.add("sum")
+
+    look()
+    wanted = {"stride", "depthwise", "groups", "sum", "relu", "silu", "hard_swish", "none"}
+    assert wanted | {"MaxPool2d", "AvgPool2d", "Dropout", "Dropout2d", "BatchNorm2d"} <= seen
 
 
 @pytest.mark.parametrize("dropout", ["", "d", "e", "de"])
