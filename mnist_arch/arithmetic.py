@@ -52,7 +52,7 @@ ACTIVATION_MODULES: dict[Activation, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Part:
     """One operation of a layer: the torch module that does it, its output and its cost.
 
     `window` pixels a side of the input reach one pixel of the output, which lie `stride` apart;
@@ -78,8 +78,8 @@ class Misfit(ValueError):
 
 
 @singledispatch
-def steps(layer: object, _shape: Shape) -> tuple[Step, ...]:
-    """The operations of one layer on an input map of `shape`, in order.
+def parts(layer: object, _shape: Shape) -> tuple[Part, ...]:
+    """The parts of one layer on an input map of `shape`, in order: one for each operation.
 
     A side below 1 in an output says that nothing is left of the map. Raises `Misfit` where the
     layer cannot take the map, `TypeError` for a layer that is not known here.
@@ -87,19 +87,19 @@ def steps(layer: object, _shape: Shape) -> tuple[Step, ...]:
     raise TypeError(f"{type(layer).__name__} has no function in mnist_arch/arithmetic.py")
 
 
-@steps.register
-def _conv(layer: Conv, shape: Shape) -> tuple[Step, ...]:
+@parts.register
+def _conv(layer: Conv, shape: Shape) -> tuple[Part, ...]:
     return _convolution(layer, shape, layer.out_channels, layer.groups)
 
 
-@steps.register
-def _depthwise_conv(layer: DepthwiseConv, shape: Shape) -> tuple[Step, ...]:
+@parts.register
+def _depthwise_conv(layer: DepthwiseConv, shape: Shape) -> tuple[Part, ...]:
     return _convolution(layer, shape, shape[0], shape[0])
 
 
 def _convolution(
     layer: Conv | DepthwiseConv, shape: Shape, out_channels: int, groups: int
-) -> tuple[Step, ...]:
+) -> tuple[Part, ...]:
     """A convolution, and the batch norm after it where there is one."""
     in_channels, side, _ = shape
     if in_channels % groups:
@@ -112,7 +112,7 @@ def _convolution(
     output = (out_channels, after, after)
     weights = out_channels * (in_channels // groups) * layer.kernel**2
     first = layer.activation_first or not layer.batch_norm
-    convolution = Step(
+    convolution = Part(
         Convolution(layer.kernel, layer.stride, layer.padding, groups, layer.bias), "Conv2d",
         output, weights + out_channels * layer.bias, weights * after**2, layer.kernel,
         layer.stride, layer.activation if first else "none",
@@ -120,44 +120,44 @@ def _convolution(
     if not layer.batch_norm:
         return (convolution,)
     last = "none" if first else layer.activation
-    norm = Step(BatchNorm(), "BatchNorm2d", output, 2 * out_channels, activation=last)
+    norm = Part(BatchNorm(), "BatchNorm2d", output, 2 * out_channels, activation=last)
     return (convolution, norm)
 
 
-@steps.register
-def _dropout(layer: Dropout, shape: Shape) -> tuple[Step, ...]:
-    return (Step(layer, "Dropout2d" if layer.kind == "channel" else "Dropout", shape),)
+@parts.register
+def _dropout(layer: Dropout, shape: Shape) -> tuple[Part, ...]:
+    return (Part(layer, "Dropout2d" if layer.kind == "channel" else "Dropout", shape),)
 
 
-@steps.register
-def _max_pool(layer: MaxPool, shape: Shape) -> tuple[Step, ...]:
+@parts.register
+def _max_pool(layer: MaxPool, shape: Shape) -> tuple[Part, ...]:
     return (_pool(layer, "MaxPool2d", shape),)
 
 
-@steps.register
-def _local_average_pool(layer: LocalAveragePool, shape: Shape) -> tuple[Step, ...]:
+@parts.register
+def _local_average_pool(layer: LocalAveragePool, shape: Shape) -> tuple[Part, ...]:
     return (_pool(layer, "AvgPool2d", shape),)
 
 
-def _pool(layer: MaxPool | LocalAveragePool, module: str, shape: Shape) -> Step:
+def _pool(layer: MaxPool | LocalAveragePool, module: str, shape: Shape) -> Part:
     after = shape[1] // layer.size
     output = (shape[0], after, after)
-    return Step(layer, module, output, window=layer.size, stride=layer.size)
+    return Part(layer, module, output, window=layer.size, stride=layer.size)
 
 
-@steps.register
-def _average_pool(layer: AveragePool, shape: Shape) -> tuple[Step, ...]:
-    return (Step(layer, "AvgPool2d", (shape[0], 1, 1), window=shape[1]),)
+@parts.register
+def _average_pool(layer: AveragePool, shape: Shape) -> tuple[Part, ...]:
+    return (Part(layer, "AvgPool2d", (shape[0], 1, 1), window=shape[1]),)
 
 
-@steps.register
-def _sum(layer: Sum, shape: Shape) -> tuple[Step, ...]:
-    return (Step(layer, "Sum", shape, activation=layer.activation),)
+@parts.register
+def _sum(layer: Sum, shape: Shape) -> tuple[Part, ...]:
+    return (Part(layer, "Sum", shape, activation=layer.activation),)
 
 
-@steps.register
-def _linear(layer: Linear, shape: Shape) -> tuple[Step, ...]:
+@parts.register
+def _linear(layer: Linear, shape: Shape) -> tuple[Part, ...]:
     weights = layer.out_features * math.prod(shape)
     parameters = weights + layer.out_features * layer.bias
     output = (layer.out_features, 1, 1)
-    return (Step(layer, "Linear", output, parameters, weights, window=shape[1]),)
+    return (Part(layer, "Linear", output, parameters, weights, window=shape[1]),)

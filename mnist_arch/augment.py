@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mnist_arch.data import MEAN, STANDARD_DEVIATION
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """Ranges of the random affine map of an image; zero everywhere means none.
-
-    `degrees` of rotation either way, `shift` as a share of the image's side either way along
-    each axis, `scale` as a share either way of 1.
-    """
-
-    degrees: float = 0.0
-    shift: float = 0.0
-    scale: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value, limit in (
-            ("degrees", self.degrees, 180), ("shift", self.shift, 1), ("scale", self.scale, 0.9),
-        ):  # fmt: skip
-            if not 0 <= value <= limit:
-                raise ValueError(f"augmentation {name} must be from 0 to {limit}, got {value}")
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether images pass unchanged."""
-        return not (self.degrees or self.shift or self.scale)
+from mnist_arch.recipe import Affine
 
 
 def draw_matrices(affine: Affine, count: int, generator: torch.Generator) -> Tensor:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from mnist_arch.errors import UserError
+from mnist_arch.recipe import Protocol
 
 Part = Literal["train", "test"]
-Protocol = Literal["holdout", "assignment"]
 
 MEAN, STANDARD_DEVIATION = 0.1307, 0.3081
 """Of the 60,000 training images' pixels on a scale of [0, 1]; the usual constants for MNIST."""

@@ -14,8 +14,8 @@ from mnist_arch.arithmetic import (
     Convolution,
     Misfit,
     Operation,
-    Step,
-    steps,
+    Part,
+    parts,
 )
 from mnist_arch.design import Design, DesignError
 from mnist_arch.layers import Activation, Layer, Shape, Sum
@@ -174,8 +174,8 @@ def plan(design: Design) -> Plan:
         label = f"layer {position} ({spec.words(shape)})"
         other = last_of[spec.layer] if isinstance(spec, Sum) else None
         try:
-            for step in _fitting(spec, shape, None if other is None else nodes[other]):
-                nodes.append(_node(position, spec, label, step, nodes, other))
+            for part in _fitting(spec, shape, None if other is None else nodes[other]):
+                nodes.append(_node(position, spec, label, part, nodes, other))
         except Misfit as misfit:
             raise PlanError(
                 f"{label}: {misfit}", tuple(nodes), misfit.limit, misfit.counted, misfit.allowed
@@ -184,9 +184,9 @@ def plan(design: Design) -> Plan:
     return Plan(design, tuple(nodes))
 
 
-def _fitting(spec: Layer, shape: Shape, other: Node | None) -> tuple[Step, ...]:
-    """The steps of a layer; raises `Misfit` where they lead nowhere or do not fit."""
-    found = steps(spec, shape)
+def _fitting(spec: Layer, shape: Shape, other: Node | None) -> tuple[Part, ...]:
+    """The parts of a layer; raises `Misfit` where they lead nowhere or do not fit."""
+    found = parts(spec, shape)
     if min(found[0].output_shape) < 1:
         side = shape[1]
         raise Misfit(
@@ -207,9 +207,9 @@ def _sizes(shape: Shape) -> str:
 
 
 def _node(
-    position: int, spec: Layer, label: str, step: Step, nodes: list[Node], other: int | None
+    position: int, spec: Layer, label: str, part: Part, nodes: list[Node], other: int | None
 ) -> Node:
-    """The node of one step, after `nodes`; `other` is the index of the map that it adds."""
+    """The node of one part, after `nodes`; `other` is the index of the map that it adds."""
     inputs = (len(nodes) - 1,) if nodes else ()
     if other is not None:
         inputs = (*inputs, other)
@@ -217,7 +217,7 @@ def _node(
     jump = max((node.jump for node in taken), default=1)
     field = max((node.receptive_field for node in taken), default=1)
     return Node(
-        position, spec, step.operation, inputs, label, step.module,
-        taken[0].output_shape if taken else IMAGE_SHAPE, step.output_shape, step.parameters,
-        step.macs, field + (step.window - 1) * jump, jump * step.stride, step.activation,
+        position, spec, part.operation, inputs, label, part.module,
+        taken[0].output_shape if taken else IMAGE_SHAPE, part.output_shape, part.parameters,
+        part.macs, field + (part.window - 1) * jump, jump * part.stride, part.activation,
     )  # fmt: skip

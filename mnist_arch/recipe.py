@@ -1,4 +1,4 @@
-"""Recipe: how a network is trained, as data. Imports nothing that trains."""
+"""Recipe: how a network is trained, as data. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,33 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from mnist_arch.augment import Affine
+Protocol = Literal["holdout", "assignment"]
+"""Which digits are fitted and which judge: see `mnist_arch.data.protocol_digits`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """Ranges of the random affine map of an image; zero everywhere means none.
+
+    `degrees` of rotation either way, `shift` as a share of the image's side either way along
+    each axis, `scale` as a share either way of 1.
+    """
+
+    degrees: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, limit in (
+            ("degrees", self.degrees, 180), ("shift", self.shift, 1), ("scale", self.scale, 0.9),
+        ):  # fmt: skip
+            if not 0 <= value <= limit:
+                raise ValueError(f"augmentation {name} must be from 0 to {limit}, got {value}")
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether images pass unchanged."""
+        return not (self.degrees or self.shift or self.scale)
 
 
 @dataclass(frozen=True, slots=True)

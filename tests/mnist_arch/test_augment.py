@@ -11,8 +11,9 @@ from torch import Tensor
 from torchvision.transforms import Compose, InterpolationMode, Normalize, ToTensor
 from torchvision.transforms.v2.functional import affine as torchvision_affine
 
-from mnist_arch.augment import Affine, draw_matrices, gather
+from mnist_arch.augment import draw_matrices, gather
 from mnist_arch.data import MEAN, STANDARD_DEVIATION, Digits
+from mnist_arch.recipe import Affine
 
 
 def seeded(seed: int = 0) -> torch.Generator:

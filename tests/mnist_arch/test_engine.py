@@ -9,7 +9,7 @@ from torch import nn
 
 from mnist_arch import engine as engine_module
 from mnist_arch import lanes
-from mnist_arch.augment import Affine, draw_matrices, gather
+from mnist_arch.augment import draw_matrices, gather
 from mnist_arch.build import build
 from mnist_arch.data import load
 from mnist_arch.design import AveragePool, Conv, Design, MaxPool
@@ -23,7 +23,7 @@ from mnist_arch.engine import (
     step_seconds,
 )
 from mnist_arch.errors import UserError
-from mnist_arch.recipe import RECIPES
+from mnist_arch.recipe import RECIPES, Affine
 from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.training import seed_everything, train
 

@@ -13,7 +13,7 @@ PACKAGE = Path(mnist_arch.__file__).parent
 
 ORDER = (
     "errors", "values", "layers", "design", "references", "arithmetic", "plan", "rules", "build",
-    "audit", "data", "augment", "recipe", "learning_rate", "step", "training", "lanes", "engine",
+    "audit", "recipe", "data", "augment", "learning_rate", "step", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""
 
@@ -37,7 +37,7 @@ def imported_by(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("module", ["", ".errors", ".design", ".plan", ".rules"])
+@pytest.mark.parametrize("module", ["", ".errors", ".design", ".plan", ".rules", ".recipe"])
 def test_specs_plan_and_rules_load_no_torch(module: str) -> None:
     code = f"import sys, mnist_arch{module}; print({{'torch', 'numpy'}} & sys.modules.keys())"
     done = subprocess.run(

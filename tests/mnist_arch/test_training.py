@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnist_arch.augment import Affine, gather
+from mnist_arch.augment import gather
 from mnist_arch.build import build
 from mnist_arch.data import MEAN, STANDARD_DEVIATION, Digits, stratified
 from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
-from mnist_arch.recipe import RECIPES, Recipe
+from mnist_arch.recipe import RECIPES, Affine, Recipe
 from mnist_arch.training import (
     Diverged,
     EpochRecord,

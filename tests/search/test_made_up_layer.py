@@ -28,7 +28,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from mnist_arch.arithmetic import Step, steps
+from mnist_arch.arithmetic import Part, parts
 from mnist_arch.build import module_of
 from mnist_arch.layers import LAYER_TYPES
 from search.describe import word
@@ -49,9 +49,9 @@ class Shuffle:
 LAYER_TYPES["shuffle"] = Shuffle
 
 
-@steps.register
-def _steps(layer: Shuffle, shape: tuple) -> tuple:
-    return (Step(layer, "ChannelShuffle", shape),)
+@parts.register
+def _parts(layer: Shuffle, shape: tuple) -> tuple:
+    return (Part(layer, "ChannelShuffle", shape),)
 
 
 @module_of.register
@@ -71,7 +71,7 @@ def _word(layer: Shuffle) -> str:
 
 TOUCHED = {
     ("mnist_arch/layers.py", "LAYER_TYPES"),
-    ("mnist_arch/arithmetic.py", "steps"),
+    ("mnist_arch/arithmetic.py", "parts"),
     ("mnist_arch/build.py", "module_of"),
     ("search/exports/network_file.py", "source_of"),
     ("search/describe.py", "word"),
@@ -95,7 +95,7 @@ def test_contributing_lists_what_the_package_touches() -> None:
     rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| [^|]*`([^`]+)` \|$", section, re.M)
     assert len(rows) == 5
     assert set(rows) == TOUCHED
-    imported = set(re.findall(r"from (\S+) import (?:Step, )?(\w+)$", PACKAGE, re.M))
+    imported = set(re.findall(r"from (\S+) import (?:Part, )?(\w+)$", PACKAGE, re.M))
     used = {(f"{module.replace('.', '/')}.py", name) for module, name in imported}
     assert used >= TOUCHED
     registered = set(re.findall(r"^(?:@(\w+)\.register|(LAYER_TYPES))", PACKAGE, re.M))
@@ -143,4 +143,4 @@ def test_a_layer_that_a_reader_does_not_know_is_an_error() -> None:
         network_file.source_of(Unknown(), node)
     with pytest.raises(DesignError, match="type must be one of"):
         Design.from_dict({"layers": [{"type": "unknown"}]})
-    assert arithmetic.steps.dispatch(Unknown) is arithmetic.steps.dispatch(object)
+    assert arithmetic.parts.dispatch(Unknown) is arithmetic.parts.dispatch(object)
