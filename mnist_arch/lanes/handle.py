@@ -138,7 +138,8 @@ class Handle:
             return
         sizes = _sizes(node)
         for name in ("weight", "bias"):
-            if layer._parameters[name] is not None:
+            optional = name == "bias" and isinstance(layer, nn.Conv2d)
+            if layer._parameters[name] is not None or not optional:
                 self._slots.append(_Slot(layer._parameters, name, struct, name, sizes[name]))
                 self._gradients.append((struct, f"{name}_gradient"))
         if isinstance(layer, nn.BatchNorm2d):
@@ -192,7 +193,7 @@ class _Slot:
         """Write the tensor's address; raises `TypeError` or `ValueError` for one that differs."""
         tensor = self.holder[self.name]
         if tensor is None:
-            raise TypeError(f"{self.name} was there when lanes took the network, and is gone")
+            raise TypeError(f"{self.name} is missing, which lanes needs to train")
         require(tensor, self.dtype, self.size, self.name)
         setattr(self.struct, self.field, tensor.data_ptr())
 

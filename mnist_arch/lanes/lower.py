@@ -98,6 +98,13 @@ def _convolution(operation: Convolution, place: Place) -> Node:
         raise place.refuse(f"the stride must be 1 or 2, not {operation.stride}")
     if operation.padding > most:
         raise place.refuse(f"padding must be from 0 to {most} wide, not {operation.padding}")
+    module = place.module
+    assert isinstance(module, nn.Conv2d)
+    asked = (operation.kernel, operation.stride, operation.padding, 1)
+    sizes = (module.kernel_size, module.stride, module.padding, module.dilation)
+    same = all(size == (number, number) for size, number in zip(sizes, asked, strict=True))
+    if not same or module.groups != operation.groups or module.padding_mode != "zeros":
+        raise place.refuse("its module was set otherwise after it was built")
     return replace(
         place.node(Operation.CONVOLUTION), kernel=operation.kernel, stride=operation.stride,
         padding=operation.padding, groups=operation.groups,
@@ -111,6 +118,8 @@ def _batch_norm(_operation: BatchNorm, place: Place) -> Node:
 
 @node_of.register
 def _dropout(operation: Dropout, place: Place) -> Node:
+    if getattr(place.module, "p", None) != operation.rate:
+        raise place.refuse("its module was set otherwise after it was built")
     channel = operation.kind == "channel"
     kind = Operation.CHANNEL_DROPOUT if channel else Operation.ELEMENT_DROPOUT
     return replace(place.node(kind), probability=operation.rate)

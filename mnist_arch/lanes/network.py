@@ -229,15 +229,23 @@ def _place(network: nn.Module, node: Node) -> int | None:
     return None if node.module is None else next(places)
 
 
-def _settings(layers: list[nn.Module]) -> list[tuple[nn.Module, str, float]]:
+_SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("stride", "padding", "dilation", "groups", "padding_mode"),
+    nn.BatchNorm2d: ("eps",),
+    nn.Dropout: ("p",),
+    nn.Dropout2d: ("p",),
+    nn.MaxPool2d: ("kernel_size", "stride", "padding", "ceil_mode"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding", "ceil_mode"),
+}
+
+
+def _settings(layers: list[nn.Module]) -> list[tuple[nn.Module, str, object]]:
     """What the native library was told of the layers, which it does not read again."""
-    settings: list[tuple[nn.Module, str, float]] = []
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
-            settings.append((layer, "eps", layer.eps))
-        elif isinstance(layer, nn.Dropout | nn.Dropout2d):
-            settings.append((layer, "p", layer.p))
-    return settings
+    return [
+        (layer, name, getattr(layer, name))
+        for layer in layers
+        for name in _SETTINGS.get(type(layer), ())
+    ]
 
 
 def _check_layers(network: Accelerated) -> None:

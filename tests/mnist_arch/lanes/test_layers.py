@@ -61,6 +61,17 @@ def test_networks_without_a_plan_or_changed_since_are_refused() -> None:
 
 
 @pytest.mark.needs_no_library
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [(0, "padding", (0, 0)), (0, "padding_mode", "reflect"), (0, "groups", 2), (3, "p", 0.3)],
+)
+def test_modules_set_otherwise_since_are_refused(place: int, name: str, value: object) -> None:
+    network = build(BASELINE)
+    setattr(network[place], name, value)
+    assert "its module was set otherwise after it was built" in str(lanes.supports(network))
+
+
+@pytest.mark.needs_no_library
 def test_an_operation_that_lanes_does_not_know_is_refused_by_name() -> None:
     network = _network(Conv(4), AveragePool())
     first = network.plan.nodes[0]

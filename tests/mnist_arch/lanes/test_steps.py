@@ -245,6 +245,14 @@ def test_layers_added_replaced_hooked_or_set_otherwise_are_refused() -> None:
     setattr(fast[1], "eps", 0.1)  # noqa: B010 - as above
     with pytest.raises(ValueError, match=r"BatchNorm2d.eps was 1e-05 when lanes took"):
         fast(IMAGES)
+    fast = accelerate(small_network("brd"))
+    setattr(fast[0], "padding", (0, 0))  # noqa: B010 - as above
+    with pytest.raises(ValueError, match=r"Conv2d.padding was \(1, 1\) when lanes took"):
+        fast(IMAGES)
+    network = small_network()
+    network[1].register_parameter("weight", None)
+    with pytest.raises(TypeError, match="weight is missing, which lanes needs to train"):
+        accelerate(network)(IMAGES)
 
 
 def test_its_own_hooks_are_called() -> None:
@@ -276,5 +284,5 @@ def test_tensors_of_another_kind_or_length_are_refused_before_they_are_read() ->
     with pytest.raises(ValueError, match="running_mean must have 6 numbers, not 60"):
         fast(IMAGES)
     norm.running_mean = None
-    with pytest.raises(TypeError, match="running_mean was there when lanes took the network"):
+    with pytest.raises(TypeError, match="running_mean is missing, which lanes needs"):
         fast(IMAGES)
