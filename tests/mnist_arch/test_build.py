@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from mnist_arch.build import build
-from mnist_arch.design import AveragePool, Conv, Design, Dropout, Layer, Linear, MaxPool
+from mnist_arch.design import AveragePool, Conv, Design, Dropout, Layer, Linear, MaxPool, Sum
 from mnist_arch.plan import plan
 from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rejected, Rules
@@ -113,3 +113,28 @@ def test_the_seed_repeats_the_weights_and_another_differs() -> None:
 
     assert first_weights(7).equal(first_weights(7))
     assert not first_weights(7).equal(first_weights(8))
+
+
+def test_a_network_of_other_modules_than_its_plans_is_refused() -> None:
+    network = build(ASSIGNMENT)
+    network.append(nn.ReLU())
+    message = r"^the plan asks for 27 modules, the network has 28$"
+    with pytest.raises(ValueError, match=message):
+        network(torch.zeros(2, 1, 28, 28))
+
+
+def test_a_module_put_in_anothers_place_is_run() -> None:
+    network = build(ASSIGNMENT).eval()
+    images = torch.randn(2, 1, 28, 28)
+    before = network(images)
+    network[2] = nn.Identity()
+    assert not network(images).equal(before)
+
+
+def test_a_sum_adds_what_stands_behind_the_activation() -> None:
+    layers = (Conv(10, activation="silu"), Conv(10, relu=False), Sum(1), AveragePool())
+    network = build(Design(layers)).eval()
+    images = torch.randn(2, 1, 28, 28)
+    first = network[2](network[1](network[0](images)))
+    second = network[4](network[3](first))
+    torch.testing.assert_close(network(images), (second + first).mean((2, 3)))

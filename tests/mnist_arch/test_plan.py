@@ -332,6 +332,49 @@ def test_a_map_that_shrinks_to_nothing_names_the_layer(
     assert isinstance(caught.value, DesignError)
 
 
+def test_groups_that_do_not_divide_the_input_are_named_with_the_most_allowed() -> None:
+    message = (
+        "layer 2 (conv 3x3 10 -> 12, 4 groups): 4 groups do not divide its 10 input channels; use "
+        "a number of groups that divides both widths"
+    )
+    with pytest.raises(PlanError, match=f"^{re.escape(message)}$") as caught:
+        plan(Design((Conv(10), Conv(12, groups=4))))
+    assert (caught.value.limit, caught.value.counted, caught.value.allowed) == ("groups", 4, 2)
+    assert [node.position for node in caught.value.nodes] == [1, 1]
+
+
+def test_a_sum_of_unequal_shapes_names_both() -> None:
+    message = "layer 3 (sum with layer 1): adds 8x28x28 to 8x14x14; both must have the same shape"
+    with pytest.raises(PlanError, match=f"^{re.escape(message)}$") as caught:
+        plan(Design((Conv(8), Conv(8, stride=2), Sum(1))))
+    assert (caught.value.limit, caught.value.counted, caught.value.allowed) == ("sum", 1, 0)
+
+
+def test_a_residual_block_by_hand() -> None:
+    layers = (Conv(8), Conv(8, groups=2), DepthwiseConv(5, 2, batch_norm=False), Sum(1, "relu"))
+    walked = plan(Design(layers))
+    # 9 x 8 + 16; 9 x 4 x 8 + 16; 25 x 8; nothing
+    assert [node.parameters for node in walked.nodes] == [72, 16, 288, 16, 200, 0]
+    assert [node.macs for node in walked.nodes] == [
+        72 * 784, 0, 288 * 784, 0, 200 * 784, 0,
+    ]  # fmt: skip
+    assert [node.inputs for node in walked.nodes] == [(), (0,), (1,), (2,), (3,), (4, 1)]
+    assert [node.receptive_field for node in walked.nodes] == [3, 3, 5, 5, 9, 9]
+    assert walked.nodes[-1].activation_module == "ReLU"
+    # modules: conv norm relu | conv norm relu | conv relu | add relu
+    assert walked.places == (0, 1, 3, 4, 6, 8)
+    assert walked.sums == {8: 2}
+
+
+def test_strides_by_hand() -> None:
+    walked = plan(Design((Conv(4, 5, 2, stride=2), DepthwiseConv(stride=3), LocalAveragePool())))
+    convs = [node for node in walked.nodes if node.module != "BatchNorm2d"]
+    # 28 -> (28 + 4 - 5) // 2 + 1 = 14 -> (14 + 2 - 3) // 3 + 1 = 5 -> 2
+    assert [node.output_shape[1] for node in convs] == [14, 5, 2]
+    assert [node.jump for node in convs] == [2, 6, 12]
+    assert [node.receptive_field for node in convs] == [5, 5 + 2 * 2, 9 + 6]
+
+
 @pytest.mark.parametrize(
     "design",
     [

@@ -162,6 +162,21 @@ def test_a_fully_connected_layer_in_disguise_is_noted_and_strictly_refused(
     assert refusal(design, Rules(strict=True)) == f"{note} (--strict)"
 
 
+def test_a_stride_that_leaves_one_output_pixel_is_a_disguise() -> None:
+    assert notes(plan(Design((Conv(10, 27, 0, stride=2, batch_norm=False),)))) == [
+        "layer 1 (conv 27x27 stride 2 1 -> 10): on its 28x28 map it computes what a fully "
+        "connected layer computes"
+    ]
+    assert notes(plan(Design((Conv(10, 26, 0, stride=2, batch_norm=False),)))) == []
+
+
+def test_groups_and_sums_that_do_not_fit_are_rejections() -> None:
+    with pytest.raises(Rejected) as caught:
+        Rules().check(Design((Conv(10), Conv(12, groups=4))))
+    (rejection,) = caught.value.rejections
+    assert (rejection.limit, rejection.counted, rejection.allowed) == ("groups", 4, 2)
+
+
 def test_strict_admits_ten_maps_that_are_averaged() -> None:
     averaged = Design((Conv(8), LOGITS, AveragePool()))
     assert notes(Rules(strict=True).check(averaged)) == []
