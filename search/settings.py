@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mnist_arch.data import MD5_SUMS, SPLIT_SEED, Protocol
-from mnist_arch.recipe import RECIPES, Recipe
+from mnist_arch.data import MD5_SUMS, SPLIT_SEED
+from mnist_arch.recipe import RECIPES, Protocol, Recipe
 from mnist_arch.rules import Rules
 from search import space
 
