@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_arch.design import Conv, Design, Linear
+from mnist_arch.design import AveragePool, Conv, Design, Dropout, Linear
 from mnist_arch.errors import UserError
-from mnist_arch.plan import CLASSES, Plan, PlanError, PlannedLayer, plan
+from mnist_arch.plan import CLASSES, Plan, PlanError, PlannedLayer, Shape, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +121,53 @@ def logit_rejections(shape: Sequence[int]) -> list[Rejection]:
 
 def notes(walked: Plan) -> list[str]:
     """Sentences about convolutions that equal a fully connected layer, which is allowed."""
-    return [_disguise(layer) for layer in walked.layers if layer.covers_its_map]
+    found: list[str] = []
+    for number, layer in enumerate(walked.layers):
+        shape = _averaged_shape(walked, number)
+        if layer.covers_its_map:
+            found.append(_disguise(layer))
+        elif shape is not None:
+            found.append(average_disguise(layer.label, shape[1:]))
+    return found
+
+
+def _averaged_shape(walked: Plan, number: int) -> Shape | None:
+    """The map of which a 1x1 convolution's outputs are averaged, with nothing but linear between.
+
+    W mean(x) = mean(W x): such a convolution computes what it would compute on the average.
+    """
+    spec = walked.layers[number].spec
+    if not isinstance(spec, Conv) or spec.kernel > 1 or walked.layers[number].module != "Conv2d":
+        return None
+    for layer in walked.layers[number:]:
+        if isinstance(layer.spec, AveragePool):
+            return layer.input_shape if layer.input_shape[1] > 1 else None
+        keeps = isinstance(layer.spec, Conv) and layer.spec.kernel == 1 and not layer.spec.relu
+        if not keeps and not isinstance(layer.spec, Dropout):
+            return None
+    return None
 
 
 def _disguise(layer: PlannedLayer) -> str:
     assert isinstance(layer.spec, Conv)
     return disguise(layer.label, layer.input_shape[1:])
+
+
+def average_disguise(label: str, map_shape: Sequence[int]) -> str:
+    """The sentence about a 1x1 convolution, by label, that is averaged over a whole map."""
+    sides = "x".join(f"{side}" for side in map_shape)
+    return (
+        f"{label}: averaged over its {sides} map it computes what a fully connected layer computes"
+    )
+
+
+def disguise_of_one(label: str, map_shape: Sequence[int]) -> str:
+    """The sentence about a convolution, by label, of which too little is read."""
+    sides = "x".join(f"{side}" for side in map_shape)
+    return (
+        f"{label}: as its output is read, on its {sides} map it computes what a fully connected "
+        "layer computes"
+    )
 
 
 def disguise(label: str, map_shape: Sequence[int]) -> str:

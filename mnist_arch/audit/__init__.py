@@ -28,17 +28,20 @@ from torch import Tensor, nn
 
 from mnist_arch.audit.fields import Field
 from mnist_arch.audit.follow import follow
+from mnist_arch.audit.labels import Shadows
 from mnist_arch.audit.outcome import Trace, from_elsewhere, outside_of, remarks, sentences
-from mnist_arch.audit.record import Layer, Record
+from mnist_arch.audit.probe import read_at_one_place
+from mnist_arch.audit.record import AuditedLayer, Record
 from mnist_arch.audit.taint import Ledger, Taint
 from mnist_arch.audit.trace import Escapes, Watch, scopes
 from mnist_arch.errors import UserError
 from mnist_arch.plan import IMAGE_SHAPE
 from mnist_arch.rules import Rejection, Rules, logit_rejections
 
-__all__ = ["Audit", "AuditError", "Layer", "audit"]
+__all__ = ["Audit", "AuditError", "AuditedLayer", "audit"]
 
 _BLANK = -0.4242  # an empty image, normalised
+_LABELLED = 8  # images in a batch whose values are all labelled
 
 
 class AuditError(UserError):
@@ -54,7 +57,7 @@ class Audit:
     evaluation; `receptive_field` is None where it cannot be told. `output_shape` is for one image.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[AuditedLayer, ...]
     parameters: int
     trainable: int
     outside: int
@@ -88,17 +91,24 @@ def _traces(module: nn.Module, images: Sequence[Tensor]) -> list[Trace]:
     noise = torch.randn(3, *IMAGE_SHAPE, generator=_generator())
     blank = torch.full((2, *IMAGE_SHAPE), _BLANK)
     batches = [(noise, True), (blank, False), *((batch, False) for batch in images)]
-    return [
-        _trace(module.train(mode == "training"), batch, distinct, mode)
+    slid: set[str] = set()
+    traces = [
+        _trace(module.train(mode == "training"), batch, distinct, mode, slid)
         for mode in ("evaluation", "training")
         for batch, distinct in batches
     ]
+    for finding in read_at_one_place(module.eval(), noise, traces[0].record.suspects):
+        for trace in traces:
+            trace.record.find(finding.kind, finding.text)
+    return traces
 
 
-def _trace(module: nn.Module, batch: Tensor, distinct: bool, mode: str) -> Trace:
+def _trace(module: nn.Module, batch: Tensor, distinct: bool, mode: str, slid: set[str]) -> Trace:
     """Watch one forward pass."""
-    record = Record(Ledger.of(module), len(batch), distinct)
+    shadows = Shadows() if len(batch) <= _LABELLED else None
+    record = Record(Ledger.of(module), len(batch), distinct, shadows=shadows, slid=slid)
     record.ledger.set(batch, Taint(True, field=Field(1, 1, IMAGE_SHAPE[1])))
+    record.labels_of(batch)
     with scopes(module, record), Escapes(record), Watch(record, follow):
         out = _run(module, batch)
     taint = record.ledger.taint_of(out)
