@@ -1,16 +1,16 @@
 """Audit: the rules applied to any `nn.Module`, whoever wrote it.
 
 Its parameters are counted, and its forward pass is watched while it runs: training and
-evaluation, on noise, on a blank batch and on what images the caller gives. Decided thus:
+evaluation, on noise, on a blank batch and on what images the caller gives. Decided thus, as
+`README.md` defines it:
 
-- a product of images with a matrix of weights (parameters, buffers, tensors held anywhere,
-  weights made of weights, numbers drawn in `forward`) is a fully connected layer, also where it
-  is applied pixel by pixel, and however it is spelt; a product of two activations (attention) is
-  none, and neither is one with a constant that `forward` computes from no weights (a cosine
-  transform) or that only adds up, copies or moves values (an average, a permutation);
+- a linear map whose outputs depend on inputs at different places, through weights that are not
+  shared between places, is a fully connected layer, however it is spelt; one whose weights slide
+  over places is a convolution; a product of two activations (attention) is neither, and so is a
+  product with a constant that `forward` computes from no weights;
 - weights applied value by value (scales, shifts, the affine part of any normalisation, learned
   pooling of each channel) are none, unless a sum then completes a matrix product;
-- an operation where weights meet images and that is not known is refused: nobody can vouch for it;
+- an operation where weights meet images and that cannot be judged is refused: "cannot tell";
 - parameters count whether or not they are trained or used; so do values outside the parameters
   that meet images as weights do, but for the running statistics of batch norm.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,6 +123,7 @@ def _move_labels(record: Record, call: Call) -> None:
             record.set_labels(call.result, labels.mapped(lambda each: each.expand(shape)))
         return
     if call.function._schema.is_mutable or call.name in _WRITES:
+        _write_labels(record, call)
         return
     parts = list(tensors_in(call.arguments[:1]))
     each_labels = [_labels_or_none(record, call, part) for part in parts]
@@ -133,6 +135,25 @@ def _move_labels(record: Record, call: Call) -> None:
     outs = [list(tensors_in(each)) for each in (call.out, *moved)]
     for out, *new in zip(*outs, strict=True):
         record.set_labels(out, Labels(*(each.to(torch.float64) for each in new)))
+
+
+def _write_labels(record: Record, call: Call) -> None:
+    """Write labels where an operation wrote values; what finds the places stays as it is."""
+    written: list[Tensor] = []
+    for number in range(5):
+
+        def label(value: Any, number: int = number) -> Any:
+            if isinstance(value, Tensor) and value.is_floating_point():
+                return _labels_or_none(record, call, value)[number].clone()
+            return value
+
+        arguments = [label(each) for each in call.arguments]
+        try:
+            written += tensors_in(call.function(*arguments, **call.named))
+        except RuntimeError:  # a form of writing that takes no labels
+            return
+    if len(written) == 5 and written[0].shape == call.result.shape:
+        record.set_labels(call.result, Labels(*written))
 
 
 def _labels_or_none(record: Record, call: Call, part: Tensor) -> list[Tensor]:

@@ -82,6 +82,11 @@ class Geometry:
         return frozenset(sees.flatten().nonzero()[:, 0].tolist())
 
     @property
+    def inputs_of_a_group(self) -> int:
+        """How many channels each output sees."""
+        return self.channels_in // self.groups
+
+    @property
     def pools_each_channel(self) -> bool:
         """Whether each output sees one channel that no other output sees: a learned pooling."""
         return self.groups == self.channels_in == self.channels_out

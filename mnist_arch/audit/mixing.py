@@ -32,9 +32,7 @@ def unknown(record: Record, call: Call) -> Taint:
     image = any(taint.image for taint in call.taints)
     labels = [record.labels_of(each) for each in call.images]
     adds = call.name in operations.SUMS_BY_INDEX
-    hidden = any(
-        each and bool(each.scales.any()) and (adds or sums.fans_out(each)) for each in labels
-    )
+    hidden = any(each and each.weighted and (adds or sums.fans_out(bent(each))) for each in labels)
     if image and (call.sources or hidden):
         text = record.label(f"operation {call.name}")
         told = f"{text}: mixes weights with images in a way that no rule can judge"
@@ -99,9 +97,14 @@ def sum_up(
     if labels is None or not labels.weighted:
         return
     if bends:
-        labels = replace(labels, scales=(labels.weight != 0).to(torch.float64))
+        labels = bent(labels)
     sizes = sums.completed(labels, sums.along(tensor, axes), record.batch, lone)
     _tell(record, sizes, "multiplied and added")
+
+
+def bent(labels: Labels) -> Labels:
+    """The labels after arithmetic by which every weight does more than add."""
+    return replace(labels, scales=(labels.weight != 0).to(torch.float64))
 
 
 def add_up(record: Record, images: Sequence[Tensor], out: Tensor) -> None:

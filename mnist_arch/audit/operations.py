@@ -23,7 +23,10 @@ POOLS = {
     "max_pool3d_with_indices", "fractional_max_pool2d",
 }  # fmt: skip
 
-SUMS = {"sum", "mean", "nansum", "cumsum", "logsumexp", "linalg_vector_norm", "norm", "var", "std"}
+SUMS = {
+    "sum", "mean", "nansum", "cumsum", "logsumexp", "linalg_vector_norm", "norm", "var", "std",
+    "prod", "cumprod", "logcumsumexp",
+}  # fmt: skip
 PLAIN_SUMS = {"sum", "mean", "nansum", "cumsum"}
 EXTREMES = {"amax", "amin", "max", "min", "var_mean", "std_mean", "median", "mode", "any", "all"}
 

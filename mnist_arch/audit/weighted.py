@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from mnist_arch.audit import operations, sums
 from mnist_arch.audit.averages import linear_in, remember
 from mnist_arch.audit.fields import merged
 from mnist_arch.audit.geometry import Geometry
+from mnist_arch.audit.labels import mixed, of_weights
 from mnist_arch.audit.mixing import meet, sum_up, union, unknown
 from mnist_arch.audit.record import Call, Record, Suspect
 from mnist_arch.audit.sliding import place_rows, slides
@@ -95,9 +98,30 @@ def convolution(record: Record, call: Call) -> Taint:
         _suspect(record, call, geometry, label)
     if images.dim() and (images.shape[1] > geometry.groups or max(geometry.kernel) > 1):
         sum_up(record, images, set(range(1, images.dim())), lone=False)
+    if geometry.inputs_of_a_group == 1:
+        _label_channels(record, geometry, images, weight, call.result)
     macs = geometry.macs(images, call.result)
     record.add_layer(geometry.text, call.result, taint, call.sources, macs)
     return taint
+
+
+def _label_channels(
+    record: Record, geometry: Geometry, images: Tensor, weight: Tensor, out: Tensor
+) -> None:
+    """Label what a depthwise convolution makes where it only scales or pools each channel."""
+    labels = record.labels_of(images)
+    pools = out[0, 0].numel() == 1
+    if labels is None or not (pools or images.shape == out.shape):
+        return
+    if max(geometry.kernel) > 1 and not pools:
+        return
+    times = geometry.channels_out // geometry.groups
+    if pools:
+        labels = sums.added(labels, set(range(2, images.dim())))
+    labels = labels.mapped(lambda each: each.repeat_interleave(times, 1).expand(out.shape))
+    own = of_weights(weight).flatten(1).sum(1).reshape(1, -1, *[1] * (out.dim() - 2))
+    met = mixed([labels.weight, own]).expand(out.shape)
+    record.set_labels(out, replace(labels, weight=met, scales=torch.ones_like(met)))
 
 
 def _suspect(record: Record, call: Call, geometry: Geometry, label: str) -> None:

@@ -93,6 +93,22 @@ ARITHMETIC: dict[str, Animal] = {
     "written into a new tensor": dense(
         lambda t, x: torch.zeros(len(x), 10, 392).copy_(flat(x) * t.w).sum(-1)
     ),
+    "a product of sums": dense(lambda t, x: (flat(x) + 1 + t.w.abs()).prod(-1).add(1).log()),
+    "written by index": dense(
+        lambda t, x: torch.zeros(len(x), 10, 392)
+        .index_put_((torch.arange(len(x)),), flat(x) * t.w)
+        .sum(-1)
+    ),
+    "a group for each value": dense(
+        lambda t, x: F.conv1d(x.flatten(1)[..., None], t.w.T.reshape(3920, 1, 1), groups=392)
+        .view(-1, 392, 10)
+        .sum(1)
+    ),
+    "learned pools of all channels, added": dense(
+        lambda t, x: torch.cat(
+            [F.conv2d(x, v.view(8, 1, 7, 7), groups=8).sum(1).flatten(1) for v in t.w], 1
+        )
+    ),
     "through a norm's scale": dense(
         lambda t, x: F.conv1d(
             F.layer_norm(flat(x).repeat(1, 10, 1), (10, 392), t.w), torch.ones(10, 1, 392),
