@@ -12,7 +12,7 @@ from mnist_arch.audit import operations
 from mnist_arch.audit.averages import carry, linear_in, remember
 from mnist_arch.audit.gathered import interpolation, pool, reduction
 from mnist_arch.audit.grids import sampling
-from mnist_arch.audit.labels import Labels
+from mnist_arch.audit.labels import Labels, fresh
 from mnist_arch.audit.mixing import add_up, field_of, meet, union, unknown
 from mnist_arch.audit.record import Call, Record
 from mnist_arch.audit.taint import NOTHING, Source, Taint, tensors_in
@@ -128,10 +128,15 @@ def _move_labels(record: Record, call: Call) -> None:
     parts = list(tensors_in(call.arguments[:1]))
     each_labels = [_labels_or_none(record, call, part) for part in parts]
     listed = not isinstance(call.arguments[0], Tensor)
-    moved = [
-        call.again([each[number] for each in each_labels] if listed else each_labels[0][number])  # type: ignore[arg-type]
-        for number in range(5)
-    ]
+    try:
+        moved = [
+            call.again([each[number] for each in each_labels] if listed else each_labels[0][number])  # type: ignore[arg-type]
+            for number in range(5)
+        ]
+    except (RuntimeError, TypeError, IndexError):  # a form that takes no labels: nowhere known
+        for out in tensors_in(call.out):
+            record.set_labels(out, replace(fresh(out), place=torch.zeros(out.shape).double()))
+        return
     outs = [list(tensors_in(each)) for each in (call.out, *moved)]
     for out, *new in zip(*outs, strict=True):
         record.set_labels(out, Labels(*(each.to(torch.float64) for each in new)))
