@@ -6,9 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_arch.design import Design, Linear
+from mnist_arch.design import AveragePool, Design, Dropout, Linear, Sum
 from mnist_arch.errors import UserError
-from mnist_arch.plan import CLASSES, Node, Plan, PlanError, plan
+from mnist_arch.plan import (
+    CLASSES,
+    BatchNorm,
+    Convolution,
+    Node,
+    Plan,
+    PlanError,
+    Shape,
+    plan,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +130,60 @@ def logit_rejections(shape: Sequence[int]) -> list[Rejection]:
 
 def notes(walked: Plan) -> list[str]:
     """Sentences about convolutions that equal a fully connected layer, which is allowed."""
-    return [_disguise(node) for node in walked.nodes if node.covers_its_map]
+    found: list[str] = []
+    for number, node in enumerate(walked.nodes):
+        shape = _averaged_shape(walked, number)
+        if node.covers_its_map:
+            found.append(_disguise(node))
+        elif shape is not None:
+            found.append(average_disguise(node.label, shape[1:]))
+    return found
+
+
+def _averaged_shape(walked: Plan, number: int) -> Shape | None:
+    """The map of which a 1x1 convolution's outputs are averaged, with nothing but linear between.
+
+    W mean(x) = mean(W x): such a convolution computes what it would compute on the average.
+    """
+    if not isinstance(walked.nodes[number].operation, Convolution):
+        return None
+    for node in walked.nodes[number:]:
+        if isinstance(node.operation, AveragePool):
+            return node.input_shape if node.input_shape[1] > 1 else None
+        if not _is_linear_in_place(node):
+            return None
+    return None
+
+
+def _is_linear_in_place(node: Node) -> bool:
+    """Whether each output is linear in the values at its own place, and at no other."""
+    if node.activation != "none":
+        return False
+    match node.operation:
+        case Convolution(kernel=1, stride=1) | BatchNorm() | Dropout() | Sum():
+            return True
+    return False
 
 
 def _disguise(node: Node) -> str:
     return disguise(node.label, node.input_shape[1:])
+
+
+def average_disguise(label: str, map_shape: Sequence[int]) -> str:
+    """The sentence about a 1x1 convolution, by label, that is averaged over a whole map."""
+    sides = "x".join(f"{side}" for side in map_shape)
+    return (
+        f"{label}: averaged over its {sides} map it computes what a fully connected layer computes"
+    )
+
+
+def disguise_of_one(label: str, map_shape: Sequence[int]) -> str:
+    """The sentence about a convolution, by label, of which too little is read."""
+    sides = "x".join(f"{side}" for side in map_shape)
+    return (
+        f"{label}: as its output is read, on its {sides} map it computes what a fully connected "
+        "layer computes"
+    )
 
 
 def disguise(label: str, map_shape: Sequence[int]) -> str:

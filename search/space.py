@@ -129,7 +129,7 @@ def _head(name: str, body: tuple[Layer, ...]) -> tuple[Layer, ...]:
     if name == "average":
         return (AveragePool(), logits)
     if name == "convolution then average":
-        return (logits, AveragePool())
+        return (replace(logits, kernel=3, padding=1), AveragePool())
     try:
         side = plan(Design(body)).output_shape[1]
     except PlanError:

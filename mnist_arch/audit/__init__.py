@@ -1,16 +1,16 @@
 """Audit: the rules applied to any `nn.Module`, whoever wrote it.
 
 Its parameters are counted, and its forward pass is watched while it runs: training and
-evaluation, on noise, on a blank batch and on what images the caller gives. Decided thus:
+evaluation, on noise, on a blank batch and on what images the caller gives. Decided thus, as
+`README.md` defines it:
 
-- a product of images with a matrix of weights (parameters, buffers, tensors held anywhere,
-  weights made of weights, numbers drawn in `forward`) is a fully connected layer, also where it
-  is applied pixel by pixel, and however it is spelt; a product of two activations (attention) is
-  none, and neither is one with a constant that `forward` computes from no weights (a cosine
-  transform) or that only adds up, copies or moves values (an average, a permutation);
+- a linear map whose outputs depend on inputs at different places, through weights that are not
+  shared between places, is a fully connected layer, however it is spelt; one whose weights slide
+  over places is a convolution; a product of two activations (attention) is neither, and so is a
+  product with a constant that `forward` computes from no weights;
 - weights applied value by value (scales, shifts, the affine part of any normalisation, learned
   pooling of each channel) are none, unless a sum then completes a matrix product;
-- an operation where weights meet images and that is not known is refused: nobody can vouch for it;
+- an operation where weights meet images and that cannot be judged is refused: "cannot tell";
 - parameters count whether or not they are trained or used; so do values outside the parameters
   that meet images as weights do, but for the running statistics of batch norm.
 
@@ -28,17 +28,20 @@ from torch import Tensor, nn
 
 from mnist_arch.audit.fields import Field
 from mnist_arch.audit.follow import follow
+from mnist_arch.audit.labels import Shadows
 from mnist_arch.audit.outcome import Trace, from_elsewhere, outside_of, remarks, sentences
-from mnist_arch.audit.record import Layer, Record
+from mnist_arch.audit.probe import read_at_one_place
+from mnist_arch.audit.record import AuditedLayer, Record
 from mnist_arch.audit.taint import Ledger, Taint
 from mnist_arch.audit.trace import Escapes, Watch, scopes
 from mnist_arch.errors import UserError
 from mnist_arch.plan import IMAGE_SHAPE
 from mnist_arch.rules import Rejection, Rules, logit_rejections
 
-__all__ = ["Audit", "AuditError", "Layer", "audit"]
+__all__ = ["Audit", "AuditError", "AuditedLayer", "audit"]
 
 _BLANK = -0.4242  # an empty image, normalised
+_LABELLED = 8  # images in a batch whose values are all labelled
 
 
 class AuditError(UserError):
@@ -54,7 +57,7 @@ class Audit:
     evaluation; `receptive_field` is None where it cannot be told. `output_shape` is for one image.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[AuditedLayer, ...]
     parameters: int
     trainable: int
     outside: int
@@ -88,17 +91,24 @@ def _traces(module: nn.Module, images: Sequence[Tensor]) -> list[Trace]:
     noise = torch.randn(3, *IMAGE_SHAPE, generator=_generator())
     blank = torch.full((2, *IMAGE_SHAPE), _BLANK)
     batches = [(noise, True), (blank, False), *((batch, False) for batch in images)]
-    return [
-        _trace(module.train(mode == "training"), batch, distinct, mode)
+    slid: set[str] = set()
+    traces = [
+        _trace(module.train(mode == "training"), batch, distinct, mode, slid)
         for mode in ("evaluation", "training")
         for batch, distinct in batches
     ]
+    for finding in read_at_one_place(module.eval(), noise, traces[0].record.suspects):
+        for trace in traces:
+            trace.record.find(finding.kind, finding.text)
+    return traces
 
 
-def _trace(module: nn.Module, batch: Tensor, distinct: bool, mode: str) -> Trace:
+def _trace(module: nn.Module, batch: Tensor, distinct: bool, mode: str, slid: set[str]) -> Trace:
     """Watch one forward pass."""
-    record = Record(Ledger.of(module), len(batch), distinct)
+    shadows = Shadows() if len(batch) <= _LABELLED else None
+    record = Record(Ledger.of(module), len(batch), distinct, shadows=shadows, slid=slid)
     record.ledger.set(batch, Taint(True, field=Field(1, 1, IMAGE_SHAPE[1])))
+    record.labels_of(batch)
     with scopes(module, record), Escapes(record), Watch(record, follow):
         out = _run(module, batch)
     taint = record.ledger.taint_of(out)

@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mnist_arch.audit import operations, products
+from mnist_arch.audit import operations, sums
+from mnist_arch.audit.averages import averaged
+from mnist_arch.audit.labels import Labels, fresh
+from mnist_arch.audit.mixing import renewed, sum_up, union, unknown
 from mnist_arch.audit.record import Call, Record
-from mnist_arch.audit.steps import sum_up, union, unknown
 from mnist_arch.audit.taint import Taint
 
 
@@ -27,10 +29,22 @@ def reduction(record: Record, call: Call) -> Taint:
         taint = replace(taint, field=taint.field.whole() if there else None)
         record.add_layer(f"{call.name} of each map", out, taint, frozenset())
     if call.name in operations.SUMS:
-        product = sum_up(record, images, list(axes))
-        if product and call.name in ("sum", "mean") and products.lasts(product):
-            record.set_product(out, product.mapped(call.again))
+        sum_up(record, images, axes, bends=call.name not in operations.PLAIN_SUMS)
+    if call.name in ("sum", "mean"):
+        averaged(record, images, axes, out)
+    _label_sums(record, images, axes, out)
     return taint
+
+
+def _label_sums(record: Record, images: Tensor, axes: set[int], out: Tensor) -> None:
+    """Label what a reduction makes, whether or not it keeps the dimensions."""
+    labels = record.labels_of(images)
+    if labels is None:
+        return
+    made = sums.added(labels, axes)
+    if made.place.numel() == out.numel():
+        made = made.mapped(lambda each: each.reshape(out.shape))
+        record.set_labels(out, renewed(labels, made, out))
 
 
 def _axes(call: Call, rank: int) -> set[int]:
@@ -49,13 +63,47 @@ def pool(record: Record, call: Call) -> Taint:
     if call.mixes or not taint.image:
         return unknown(record, call)
     if call.name in operations.AVERAGES:
-        sum_up(record, images, [-1, -2])
+        _average(record, call, images)
     field = taint.field
     if field is not None:
         field = _pooled(call, images, field)
     taint = replace(taint, field=field)
     record.add_layer(_pool_words(call), call.result, taint, frozenset())
     return taint
+
+
+def _average(record: Record, call: Call, images: Tensor) -> None:
+    """What an average of windows adds up."""
+    rank = images.dim()
+    sum_up(record, images, {rank - 1, rank - 2})
+    if call.result.shape[-2:] == (1, 1):
+        averaged(record, images, {rank - 1, rank - 2}, call.result)
+    resized(record, call)
+
+
+def resized(record: Record, call: Call) -> None:
+    """Label what adds up neighbours and moves the rest: an interpolation, a pool of averages."""
+    labels = record.labels_of(call.tensors[0])
+    if labels is None or not labels.weighted:
+        return
+    parts = [
+        call.again(each) for each in (labels.first, labels.second, labels.weight, labels.scales)
+    ]
+    nowhere = parts[0] * 0
+    if call.result.shape[-2:] != (1, 1):
+        nowhere = fresh(call.result).place
+    parts[-1] = (parts[-1] > 0).to(parts[-1].dtype)
+    record.set_labels(call.result, Labels(nowhere, *parts))
+
+
+def interpolation(record: Record, call: Call) -> Taint:
+    """Neighbours weighed by their distance: a sum, and no weights of its own."""
+    images, taint = call.tensors[0], union(call)
+    if call.mixes or not taint.image:
+        return unknown(record, call)
+    sum_up(record, images, set(range(2, images.dim())))
+    resized(record, call)
+    return taint.without_field()
 
 
 def _pool_words(call: Call) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-
-from mnist_arch.audit.products import repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +57,11 @@ class Geometry:
 
         Of a depthwise convolution with one output a channel each output sees one channel: that is
         a learned pooling. Copies of one map (`distinct` says that equal values mean copies) count
-        as one map, and an axis along which a map only repeats as one pixel.
+        as one map, and an axis along which a map only repeats as one pixel; a layer that gives
+        several images the same values is dead, and its equal values mean nothing.
         """
         sides = list(images.shape[2:])
-        if distinct and not all(repeats(images, axis) for axis in range(images.dim())):
+        if distinct and _differ(images):
             sides = [1 if repeats(images, axis + 2) else side for axis, side in enumerate(sides)]
         if not all(self._covers(axis, side, out) for axis, side in enumerate(sides)):
             return False
@@ -69,7 +69,27 @@ class Geometry:
         if inputs > 1 or self.groups == 1:
             return True
         pixels = max([1, *sides])
-        return pixels > 1 and (outputs > 1 or (distinct and _holds_copies(images)))
+        return pixels > 1 and (
+            outputs > 1 or (distinct and _differ(images) and _holds_copies(images))
+        )
+
+    def whole_places(self, images: Tensor, out: Tensor) -> frozenset[int]:
+        """The numbers, row by row, of the output places that see all of their input map."""
+        sees = torch.ones((), dtype=torch.bool)
+        for axis, side in enumerate(images.shape[2:]):
+            line = [self._sees(axis, side, place) for place in range(out.shape[axis + 2])]
+            sees = sees[..., None] & torch.tensor(line)
+        return frozenset(sees.flatten().nonzero()[:, 0].tolist())
+
+    @property
+    def inputs_of_a_group(self) -> int:
+        """How many channels each output sees."""
+        return self.channels_in // self.groups
+
+    @property
+    def pools_each_channel(self) -> bool:
+        """Whether each output sees one channel that no other output sees: a learned pooling."""
+        return self.groups == self.channels_in == self.channels_out
 
     def _covers(self, axis: int, side: int, out: Tensor) -> bool:
         """Whether along an axis every output pixel sees all of a side."""
@@ -90,6 +110,19 @@ class Geometry:
 def _holds_copies(images: Tensor) -> bool:
     """Whether all channels of a map that is not constant hold the same values."""
     return repeats(images, 1) and not all(repeats(images, axis) for axis in range(2, images.dim()))
+
+
+def repeats(tensor: Tensor, axis: int) -> bool:
+    """Whether all slices along a dimension hold the same values."""
+    if tensor.shape[axis] <= 1 or tensor.stride(axis) == 0:
+        return True
+    return bool((tensor == tensor.narrow(axis, 0, 1)).all())
+
+
+def _differ(images: Tensor) -> bool:
+    """Whether no two images of a batch have the same values: a dead layer gives them the same."""
+    known = torch.unique(images.detach().reshape(len(images), -1), dim=0)
+    return len(known) == len(images) > 1
 
 
 def _of_rank(value: object, rank: int) -> tuple[int, ...]:

@@ -23,7 +23,11 @@ POOLS = {
     "max_pool3d_with_indices", "fractional_max_pool2d",
 }  # fmt: skip
 
-SUMS = {"sum", "mean", "nansum", "cumsum", "logsumexp", "linalg_vector_norm", "norm", "var", "std"}
+SUMS = {
+    "sum", "mean", "nansum", "cumsum", "logsumexp", "linalg_vector_norm", "norm", "var", "std",
+    "prod", "cumprod", "logcumsumexp",
+}  # fmt: skip
+PLAIN_SUMS = {"sum", "mean", "nansum", "cumsum"}
 EXTREMES = {"amax", "amin", "max", "min", "var_mean", "std_mean", "median", "mode", "any", "all"}
 
 SUMS_BY_INDEX = {"index_add", "scatter_add", "scatter_reduce", "index_reduce", "segment_reduce"}
@@ -43,14 +47,26 @@ MOVEMENTS = {
     "index_put", "_index_put_impl", "index_copy", "scatter", "masked_scatter", "masked_fill",
     "tril", "triu", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "im2col",
     "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "rot90",
-    "upsample_nearest2d", "upsample_bilinear2d", "repeat_interleave", "take_along_dim",
+    "upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact2d", "repeat_interleave",
+    "take_along_dim",
     "native_channel_shuffle", "split_with_sizes_copy", "view_copy", "expand_copy",
-    "grid_sampler_2d",
 }  # fmt: skip
 """What moves values about and computes nothing with them; views are movements as well."""
 
-LOOKUPS = {"index", "index_select", "gather", "take", "take_along_dim", "grid_sampler_2d"}
+LOOKUPS = {"index", "index_select", "gather", "take", "take_along_dim"}
 """Movements whose second tensor says where to look."""
+
+INTERPOLATIONS = {
+    "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
+    "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+}  # fmt: skip
+"""What adds up neighbours, weighed by their distance."""
+
+WORDS = {
+    "linear", "bilinear", "scaled_dot_product_attention", "multi_head_attention_forward",
+}  # fmt: skip
+"""Torch's own functions whose weights, where they see one place at a time, are a fully connected
+layer by name: nothing computed tells it from a 1x1 convolution."""
 
 POINTWISE = {"_prelu_kernel", "native_dropout", "glu", "_softmax", "_log_softmax"}
 """Pointwise operations, or as good as, that torch does not tag as such."""

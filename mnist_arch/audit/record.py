@@ -11,14 +11,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mnist_arch.audit.products import Product
+from mnist_arch.audit.labels import Labels, Shadows, fresh
 from mnist_arch.audit.taint import NOTHING, Ledger, Source, Taint, tensors_in
 
 FindingKind = Literal["linear", "disguise", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class AuditedLayer:
     """One line of an audit: an operation with weights, or a pool, that the forward pass ran.
 
     `name` is the module it ran in (`forward` for the outermost), `output_shape` and `macs` are
@@ -37,6 +37,23 @@ class Layer:
 class Finding:
     """Something the rules care about: what kind of thing, and the label or sentence to print."""
 
+    kind: FindingKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A layer whose verdict depends on which places of its output are read.
+
+    `call` is its number in the trace; `places` numbers, for each value of its output, the place.
+    `whole` marks the places that see the whole map. `kind` and `text` are the finding if a single
+    place is read, or none but such as see the whole map.
+    """
+
+    call: int
+    operation: str
+    places: Tensor
+    whole: frozenset[int]
     kind: FindingKind
     text: str
 
@@ -84,7 +101,6 @@ class Call:
 
     def again(self, tensor: Tensor) -> Tensor:
         """The same operation on another tensor in the place of its first argument."""
-        tensor = tensor.contiguous() if "view" in self.name or "stride" in self.name else tensor
         with torch.no_grad():
             result: Tensor = self.function(tensor, *self.arguments[1:], **self.named)
         return result
@@ -101,12 +117,20 @@ class Record:
     batch: int
     distinct: bool
     """Whether the images' values differ, so that repeated values mean copies."""
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[AuditedLayer] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
-    products: dict[int, Product] = field(default_factory=dict)
+    shadows: Shadows | None = None
+    """The labels of all values; None for a batch too large to label."""
+    slid: set[str] = field(default_factory=set)
+    """The matrix products that were seen to slide, by label, in any trace of the module."""
+    suspects: list[Suspect] = field(default_factory=list)
+    averaging: dict[int, frozenset[str]] = field(default_factory=dict)
+    """By memory: labels of the 1x1 convolutions that a map is a linear function of."""
+    words: list[str] = field(default_factory=list)
+    """Which of torch's own fully connected functions run, the innermost last."""
     scopes: list[str] = field(default_factory=list)
-    kept: list[Tensor] = field(default_factory=list)  # products go by a tensor's id
+    calls: int = 0
 
     @property
     def sources_used(self) -> set[Source]:
@@ -142,19 +166,24 @@ class Record:
         reach = taint.field.reach if taint.field else None
         shape = tuple(out.shape[1:]) if out.shape[:1] == (self.batch,) else tuple(out.shape)
         cost = round(macs / self.batch)
-        self.layers.append(Layer(self.scope, operation, shape, self.use(sources), cost, reach))
+        self.layers.append(
+            AuditedLayer(self.scope, operation, shape, self.use(sources), cost, reach)
+        )
 
-    def product_of(self, tensor: Tensor) -> Product | None:
-        """The factors of a tensor that is a product of images and weights."""
-        return self.products.get(id(tensor))
+    def labels_of(self, tensor: Tensor) -> Labels | None:
+        """The labels of a tensor that is computed from images, new ones if it has none yet."""
+        if self.shadows is None or tensor.layout != torch.strided:
+            return None
+        labels = self.shadows.get(tensor)
+        if labels is None:
+            labels = fresh(tensor)
+            self.shadows.put(tensor, labels)
+        return labels
 
-    def set_product(self, tensor: Tensor, product: Product | None) -> None:
-        """Remember a tensor's factors, or that it has none."""
-        if product is None or not self.distinct or product.image.shape != tensor.shape:
-            self.products.pop(id(tensor), None)
-            return
-        self.products[id(tensor)] = product
-        self.kept.append(tensor)
+    def set_labels(self, tensor: Tensor, labels: Labels) -> None:
+        """Remember a tensor's labels."""
+        if self.shadows is not None and labels.place.shape == tensor.shape:
+            self.shadows.put(tensor, labels)
 
 
 _OURS = str(Path(__file__).parent)

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_arch.audit import operations
+from mnist_arch.audit.constants import unmoved
 from mnist_arch.audit.record import Call, Record
 from mnist_arch.audit.taint import Taint, memory_of, tensors_in
 
@@ -43,9 +44,10 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             tensors = list(tensors_in([args, named]))
             taints = [ledger.taint_of(tensor) for tensor in tensors]
             out = func(*args, **named)
+            self._record.calls += 1
             name = _plain_name(func)
             call = Call(name, func, args, named, tensors, taints, out)
-            self._enter(call, self._follow(self._record, call))
+            self._enter(call, unmoved(self._record, call, self._follow(self._record, call)))
         return out
 
     def _enter(self, call: Call, result: Taint) -> None:
@@ -57,6 +59,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             old = before.get(memory_of(out))
             if old is None:
                 self._record.ledger.set(out, result)
+                if result.image:
+                    self._record.labels_of(out)  # before any view of it is seen
             elif call.function._schema.is_mutable:
                 self._record.ledger.set(out, self._overwritten(out, old, result))
 
@@ -85,7 +89,13 @@ class Escapes(TorchFunctionMode):
         if escapes and ledger.taint_of(args[0]).image:
             what = self._record.label(f"Tensor.{name}")
             self._record.find("unknown", f"{what}: takes values of the images out of torch")
-        return func(*args, **(kwargs or {}))
+        if name not in operations.WORDS:
+            return func(*args, **(kwargs or {}))
+        self._record.words.append(name)
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self._record.words.pop()
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def _rows(report: Report) -> list[Any]:
     return [*rows, ("elsewhere", "not used in evaluation", "", rest, 0, None)] if rest else rows
 
 
-_STYLES = {"kept": "green", "broken": "red", "note": "yellow"}
+_STYLES = {"kept": "green", "broken": "red", "cannot tell": "red", "note": "yellow"}
 
 
 def _say(console: Console, word: str, sentence: str, rule: str = "") -> None:
@@ -116,6 +116,7 @@ def _say(console: Console, word: str, sentence: str, rule: str = "") -> None:
     suffix = (
         "; refused under --strict" if "computes what a fully" in told and word == "note" else ""
     )
+    told = told.removeprefix(f"{word}: ")
     console.print(f"[{style}]{word:<7}[/{style}] {escape(told)}{suffix}", soft_wrap=True)
 
 
@@ -131,7 +132,7 @@ def _epoch_line(epoch: Report) -> str:
 def _conclude(options: argparse.Namespace, answer: Report, console: Console) -> None:
     """Print the accuracy's verdict and the last line; enter whether everything passes."""
     training = answer.get("training")
-    broken = sum(verdict["verdict"] == "broken" for verdict in answer["rules"])
+    broken = sum(verdict["verdict"] != "kept" for verdict in answer["rules"])
     answer["passes"] = not broken and (training is None or training["passes"])
     if training is not None:
         _show_training(training, console)
@@ -139,6 +140,8 @@ def _conclude(options: argparse.Namespace, answer: Report, console: Console) -> 
         rules = "1 rule is" if broken == 1 else f"{broken} rules are"
         trained = "; not trained" if options.train_it else ""
         last = f"[red]Refused[/red]: {rules} broken{trained}."
+        if all(verdict["verdict"] != "broken" for verdict in answer["rules"]):
+            last = f"[red]Cannot tell[/red] whether it is allowed{trained}."
     elif training is None:
         last = "[green]Allowed[/green] by the rules. Its accuracy is not judged: add --train."
     elif training["passes"]:

@@ -48,7 +48,7 @@ def design_report(design: Design, rules: Rules) -> Report:
 
 
 def rule_verdicts(report: Report, rules: Rules) -> list[Report]:
-    """Each rule with `kept` or `broken` and sentences that say why."""
+    """Each rule with `kept`, `broken` or `cannot tell` and sentences that say why."""
     limit = rules.parameter_limit
     kept = {
         "parameters": f"{report['parameters']:,}, fewer than {limit:,}" if limit else "no limit",
@@ -63,11 +63,18 @@ def rule_verdicts(report: Report, rules: Rules) -> list[Report]:
     return [
         {
             "rule": rule,
-            "verdict": "broken" if rule in broken else "kept",
+            "verdict": _verdict(rule, rule in broken),
             "says": broken.get(rule, [kept.get(rule, "")]),
         }
         for rule in [*kept, *(rule for rule in broken if rule not in kept)]
     ]
+
+
+def _verdict(rule: str, broken: bool) -> str:
+    """`kept`, `broken`, or `cannot tell` where the audit cannot judge an operation."""
+    if not broken:
+        return "kept"
+    return "cannot tell" if rule == "operations" else "broken"
 
 
 def statistics_of(runs: list[Report], target: float) -> Report:

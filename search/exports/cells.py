@@ -81,11 +81,12 @@ def _dropouts(words: str) -> tuple[tuple[Layer, ...], set[str]]:
 def _heads(words: str) -> list[tuple[Layer, ...]]:
     """The heads that `words` may mean."""
 
-    def logits(kernel: int) -> Conv:
-        return Conv(CLASSES, kernel, 0, batch_norm=False, relu=False, bias=True)
+    def logits(kernel: int, padding: int = 0) -> Conv:
+        return Conv(CLASSES, kernel, padding, batch_norm=False, relu=False, bias=True)
 
     if words == "average pool":
-        return [(AveragePool(), logits(1)), (logits(1), AveragePool())]
+        last = (logits(1), logits(3, 1))  # older strict studies have the first
+        return [(AveragePool(), logits(1)), *((each, AveragePool()) for each in last)]
     match = _HEAD.fullmatch(words)
     if match is None:
         raise ValueError(f"not a head: {words!r}")

@@ -16,6 +16,8 @@ from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules, notes
 from tests.mnist_arch.strategies import small_designs
 from tests.mnist_arch.zoo import COVERINGS, DISGUISES, INNOCENTS, NETWORKS, ZOO
+from tests.mnist_arch.zoo_convolutions import CONVOLUTIONS, UNTOLD
+from tests.mnist_arch.zoo_holes import ARITHMETIC, HIDDEN, READINGS, RESIZING
 from tests.mnist_arch.zoo_parts import Animal, ByHand
 
 WARNINGS = pytest.mark.filterwarnings("ignore::UserWarning")  # the zoo's own, not ours
@@ -40,6 +42,10 @@ def test_the_zoo_is_large_enough() -> None:
     assert len(DISGUISES) >= 30
     assert len(COVERINGS) >= 8
     assert len(INNOCENTS) >= 25
+    for kind in (ARITHMETIC, HIDDEN, READINGS, RESIZING, CONVOLUTIONS, UNTOLD):
+        assert len(kind) >= 6  # what was found first, and five more of its kind
+    kinds = (DISGUISES, COVERINGS, INNOCENTS, ARITHMETIC, HIDDEN, READINGS, RESIZING)
+    assert len(ZOO) == sum(map(len, (*kinds, CONVOLUTIONS, UNTOLD)))  # no name twice
 
 
 @pytest.mark.parametrize("name", NETWORKS)

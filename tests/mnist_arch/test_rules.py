@@ -177,8 +177,36 @@ def test_groups_and_sums_that_do_not_fit_are_rejections() -> None:
     assert (rejection.limit, rejection.counted, rejection.allowed) == ("groups", 4, 2)
 
 
-def test_strict_admits_ten_maps_that_are_averaged() -> None:
-    averaged = Design((Conv(8), LOGITS, AveragePool()))
+AVERAGED = (
+    "layer 2 (conv 1x1 8 -> 10): averaged over its 28x28 map it computes what a fully connected "
+    "layer computes"
+)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [(), (Dropout(0.1),), (Conv(10, 1, 0, relu=False),)],
+    ids=["average", "dropout", "another 1x1"],
+)
+def test_a_1x1_then_an_average_is_judged_as_an_average_then_a_1x1(
+    between: tuple[Layer, ...],
+) -> None:
+    then_average = Design((Conv(8), LOGITS, *between, AveragePool()))
+    average_first = Design((Conv(8), AveragePool(), LOGITS))
+    found = notes(plan(then_average))
+    assert found[0] == AVERAGED
+    assert len(found) == 1 + sum(isinstance(layer, Conv) for layer in between)
+    assert f"{AVERAGED} (--strict)" in refusal(then_average, Rules(strict=True))
+    assert len(notes(plan(average_first))) == 1
+
+
+@pytest.mark.parametrize(
+    "last",
+    [Conv(10, 3, 1, batch_norm=False, relu=False), Conv(10, 1, 0), Conv(10, 5, 2, relu=False)],
+    ids=["3x3", "1x1 with ReLU", "5x5"],
+)
+def test_strict_admits_averages_of_what_is_no_matrix_on_the_averaged_map(last: Conv) -> None:
+    averaged = Design((Conv(8), last, AveragePool()))
     assert notes(Rules(strict=True).check(averaged)) == []
 
 

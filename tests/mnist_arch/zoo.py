@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.mnist_arch.zoo_convolutions import CONVOLUTIONS, UNTOLD
+from tests.mnist_arch.zoo_holes import ARITHMETIC, HIDDEN, READINGS, RESIZING
 from tests.mnist_arch.zoo_parts import (
     NINE,
     Animal,
@@ -328,4 +330,5 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 """Real networks with their published counts; their heads equal a fully connected layer."""
 
-ZOO = DISGUISES | COVERINGS | INNOCENTS
+HOLES = ARITHMETIC | RESIZING | READINGS | HIDDEN | CONVOLUTIONS | UNTOLD
+ZOO = DISGUISES | COVERINGS | INNOCENTS | HOLES

@@ -54,6 +54,14 @@ class Leaves(Net):
     def forward(self, images):
         raise SystemExit(3)
 
+class Distances(Net):
+    def __init__(self):
+        super().__init__()
+        self.kernels = nn.Parameter(torch.randn(10, 10))
+
+    def forward(self, images):
+        return torch.cdist(super().forward(images), self.kernels)
+
 class Pair(Net):
     def forward(self, images):
         return super().forward(images), None
@@ -244,6 +252,17 @@ def test_a_training_that_diverges_is_a_run_without_accuracy() -> None:
 def test_what_breaks_a_rule_is_not_trained() -> None:
     [event] = inspected("net.py:Dense", "--train", *QUICK)
     assert event["report"]["rejections"][0]["limit"] == "fully connected layers"
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_cannot_be_judged_is_said_and_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["net.py:Distances", "--json"]) == 1
+    printed = capsys.readouterr()
+    verdicts = {each["rule"]: each["verdict"] for each in json.loads(printed.out)["rules"]}
+    assert verdicts["operations"] == "cannot tell"
+    assert verdicts["fully connected layers"] == "kept"
+    assert "cannot tell forward (operation _euclidean_dist at net.py:" in printed.err
+    assert "Cannot tell whether it is allowed." in printed.err
 
 
 def test_a_design_is_checked_without_running_anything(
