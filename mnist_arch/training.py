@@ -93,7 +93,7 @@ def fit_epochs(
         mine = rates[(epoch - 1) * steps : epoch * steps]
         totals = _train_epoch(step, recipe, fit, optimiser, mine, generator, gather)
         loss, accuracy = _read_back(totals, len(fit))
-        _require_finite(loss, "training", epoch)
+        require_finite(loss, "training", epoch)
         yield FittedEpoch(epoch, mine[-1], loss, accuracy, time.perf_counter() - start)
 
 
@@ -113,7 +113,7 @@ def train(
     for fitted in fit_epochs(network, recipe, epochs, fit, seed, gather):
         start = time.perf_counter()
         validation_loss, validation_accuracy = evaluate(network, validation, gather)
-        _require_finite(validation_loss, "validation", fitted.epoch)
+        require_finite(validation_loss, "validation", fitted.epoch)
         yield EpochRecord(
             epoch=fitted.epoch,
             learning_rate=fitted.learning_rate,
@@ -230,6 +230,7 @@ def _read_back(totals: Tensor, count: int) -> tuple[float, float]:
     return loss / count, correct / count
 
 
-def _require_finite(loss: float, which: str, epoch: int) -> None:
+def require_finite(loss: float, which: str, epoch: int) -> None:
+    """Raise `Diverged` unless a loss is a finite number."""
     if not math.isfinite(loss):
         raise Diverged(f"{which} loss became {loss} in epoch {epoch}")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("mnist-arch", "torch", "torchvision", "optuna", "pandas", "numpy")
 
@@ -65,9 +69,11 @@ def _memory_gib() -> int | None:
 def commit() -> str:
     """The commit of this source tree, `-dirty` with uncommitted changes, or `unknown`.
 
-    Changes below `results/` do not count: a study that stands there changes it by running.
+    Changes below `results/` do not count: a study that stands there changes it by running. A
+    repository that only encloses the program, an environment installed in it, is not ours.
     """
     try:
+        _git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     except (OSError, subprocess.SubprocessError):
@@ -82,3 +88,17 @@ def _git(*arguments: str) -> str:
         ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
     )
     return done.stdout.strip()
+
+
+def run_facts(verb: str, arguments: dict[str, Any], engine: str, device: str) -> dict[str, Any]:
+    """What is written down of one run of a command: command, machine, versions, commit."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python -m search.{verb} {shlex.join(sys.argv[1:])}",
+        "arguments": arguments,
+        "engine": engine,
+        "device": device,
+        "hardware": hardware(device),
+        "versions": versions(),
+        "commit": commit(),
+    }

@@ -1,4 +1,4 @@
-"""Files of a study: its folder, its lock, and writing that is all or nothing."""
+"""Files: folders, locks, and writing that is all or nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mnist_arch.errors import UserError
+from filelock import FileLock, Timeout
 
-if os.name == "posix":
-    import fcntl
+from mnist_arch.errors import MachineError, UserError
 
 
 def make_folder(folder: Path) -> None:
@@ -35,10 +34,15 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Replace a file by a JSON document, as `write_bytes` does."""
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file's content, all of it or nothing: temporary file, fsync, rename.
 
-    Raises `UserError` when the disk is full or the folder cannot be written; the file is then
+    Raises `MachineError` when the disk is full or the folder cannot be written; the file is then
     as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -51,10 +55,29 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise UserError(f"cannot write {path}: {storage_trouble(error)}") from None
+        raise MachineError(f"cannot write {path}: {disk_fault(error)}") from None
 
 
-def storage_trouble(error: OSError) -> str:
+def append_text(path: Path, text: str) -> None:
+    """Append whole lines to a file in one write; a part of them is taken back.
+
+    Raises `MachineError` as `write_bytes` does.
+    """
+    content = text.encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise MachineError(f"cannot write {path}: {disk_fault(error)}") from None
+
+
+def disk_fault(error: OSError) -> str:
     """What went wrong with the disk and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
@@ -64,25 +87,20 @@ def storage_trouble(error: OSError) -> str:
     return f"{error.strerror or error}; finished trials are kept"
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Replace a file by a JSON document, as `write_text` does."""
-    write_text(path, json.dumps(document, indent=2) + "\n")
-
-
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold a study's folder for one run; raises `UserError` if another run on this machine has it.
 
     The lock goes with the process, so a killed run leaves none behind.
     """
-    if os.name != "posix":
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another run is at work in {folder}; wait for it, or give another --study NAME"
+        ) from None
+    try:
         yield
-        return
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another run is at work in {folder}; wait for it, or give another --study NAME"
-            ) from None
-        yield
+    finally:
+        lock.release()

@@ -1,26 +1,36 @@
-"""Options that the command lines share, and how a mistake is told. Imports no torch."""
+"""Options that the command lines share, and how a command ends. Imports no torch.
+
+Options become a configuration at the door: nothing below a command sees an `argparse.Namespace`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from mnist_arch.errors import UserError
+from mnist_arch.errors import MachineError, UserError
+from mnist_arch.rules import Rules
+from search.config import TRAIN_IMAGES, Machine, StudyConfig, require_name
 
 if TYPE_CHECKING:
     from mnist_arch.design import Design
-    from mnist_arch.rules import Rules
-    from search.settings import Settings
 
-EXIT_DONE, EXIT_NO, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_NO, EXIT_MISTAKE, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit statuses.
 
-TRAIN_IMAGES_HOLDOUT = 50_000
+Done; the answer is no (a rule broken; nothing passed, or was confirmed where that was asked for);
+the user's mistake; a fault of ours or of the machine; interrupted.
+"""
 
 RANKS = ("accuracy", "parameters", "macs", "epochs", "seconds")
-"""Rules by which designs that pass are ranked."""
+"""As `search.tables.trials.RANKS`, which needs pandas."""
 
 
 def parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -63,21 +73,15 @@ def share(text: str) -> float:
 
 def name(text: str) -> str:
     """An option type: a name that is safe as a folder's."""
-    if not text or text in (".", "..") or any(c in text for c in "/\\\0") or len(text) > 100:
-        raise argparse.ArgumentTypeError(
-            f"{text[:100]!r} given, must be a plain folder name of at most 100 characters"
-        )
-    return text
+    try:
+        return require_name("name", text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("name: ")) from None
 
 
 def workers(text: str) -> int | None:
     """An option type: a number of worker processes, or None for `auto`."""
     return None if text == "auto" else whole(1, 1_000)(text)
-
-
-def interrupt(*_: object) -> NoReturn:
-    """A handler for signals: a polite kill keeps everything, as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def add_training_options(to: argparse.ArgumentParser) -> None:
@@ -89,7 +93,7 @@ def add_training_options(to: argparse.ArgumentParser) -> None:
         help="length of a full training (default: the epoch limit less one, 19)",
     )  # fmt: skip
     group.add_argument(
-        "--train-images", type=whole(10, 60_000), metavar="N",
+        "--train-images", type=whole(10, TRAIN_IMAGES), metavar="N",
         help="fit on a stratified subset only, for a quick try",
     )  # fmt: skip
     group.add_argument(
@@ -123,6 +127,19 @@ def add_machine_options(to: argparse._ActionsContainer) -> None:
     to.add_argument("--data", type=Path, metavar="DIR", help="read MNIST from torchvision's folder")
 
 
+def add_workers(to: argparse._ActionsContainer) -> None:
+    """Add the option that says how many processes train."""
+    to.add_argument(
+        "--workers", type=workers, default="auto", metavar="N|auto",
+        help="processes; auto is one a core on a CPU, one on a GPU",
+    )  # fmt: skip
+
+
+def add_threads(to: argparse._ActionsContainer) -> None:
+    """Add the option that says how many threads one training has."""
+    to.add_argument("--threads", type=whole(1, 1_000), metavar="N", help="default: all cores")
+
+
 def add_confirmation_options(to: argparse._ActionsContainer, seeds: int) -> None:
     """Add the options that say which finalists are confirmed, and how often."""
     to.add_argument(
@@ -132,7 +149,7 @@ def add_confirmation_options(to: argparse._ActionsContainer, seeds: int) -> None
     to.add_argument(
         "--rank-by", choices=RANKS, default="accuracy",
         help="finalists are the first designs that pass by this (default %(default)s): highest "
-        "validation accuracy, fewest parameters, MACs, epochs to the first pass, or seconds",
+        "validation accuracy, fewest parameters, MACs or epochs of training, or seconds",
     )  # fmt: skip
 
 
@@ -157,54 +174,90 @@ def add_rules(to: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def settings_of(
-    options: argparse.Namespace, search_recipe: bool = False, pruning: bool = True
-) -> Settings:
-    """The settings that the training options describe; raises `UserError` where they clash."""
+def config_of(options: argparse.Namespace, **choices: Any) -> StudyConfig:
+    """The study that the training options describe; raises `UserError` where they clash."""
     from mnist_arch.recipe import RECIPES
-    from search.settings import Settings
 
-    epochs = options.epochs or options.epoch_limit - 1
-    if epochs >= options.epoch_limit:
-        raise UserError(
-            f"--epochs {epochs}: must be fewer than the epoch limit {options.epoch_limit}; "
-            "give fewer, or a higher --epoch-limit"
-        )
-    holdout = options.protocol == "holdout"
-    if holdout and (options.train_images or 0) > TRAIN_IMAGES_HOLDOUT:
-        raise UserError(
-            f"--train-images {options.train_images:,}: --protocol holdout has "
-            f"{TRAIN_IMAGES_HOLDOUT:,} images to fit; give at most that many"
-        )
-    return Settings(
-        seed=options.seed, epochs=epochs, protocol=options.protocol,
+    return StudyConfig(
+        seed=options.seed, epochs=options.epochs, protocol=options.protocol,
         train_images=options.train_images, rules=rules_of(options), recipe=RECIPES[options.recipe],
-        search_recipe=search_recipe, pruning=pruning,
+        **choices,
     )  # fmt: skip
 
 
 def rules_of(options: argparse.Namespace) -> Rules:
     """The rules that the options describe."""
-    from mnist_arch.rules import Rules
-
     return Rules(options.parameter_limit, options.epoch_limit, options.target, options.strict)
+
+
+def machine_of(options: argparse.Namespace) -> Machine:
+    """The machine that the options describe."""
+    threads = getattr(options, "threads", None)
+    return Machine(options.engine, options.device, options.data, threads)
+
+
+def interrupt(*_: object) -> NoReturn:
+    """A handler for signals: a polite kill keeps everything, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+class _Unbroken:
+    """An output stream whose reader may leave: what is written then goes nowhere.
+
+    So `python -m search.run | head` searches on, and a command's exit status stays its answer.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text if nobody reads it."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._leave()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop what nobody reads."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self) -> None:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a file
+            os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 def run_command(
     command: Callable[[list[str] | None], int], arguments: list[str] | None = None
 ) -> NoReturn:
-    """Run a command line and leave with its exit status; a user's mistake is one line on stderr."""
+    """Run a command line and leave with its exit status, by the table of exit statuses above.
+
+    A user's mistake, or a fault of the machine, is one message on stderr without a traceback.
+    """
+    sys.stdout = _Unbroken(sys.stdout)
+    with suppress(ValueError):  # outside the main thread
+        signal.signal(signal.SIGTERM, interrupt)
+    status = EXIT_FAULT
     try:
-        sys.exit(command(arguments))
-    except UserError as error:
+        status = command(arguments)
+    except (UserError, MachineError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_MISTAKE)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(EXIT_DONE)
+        status = EXIT_MISTAKE if isinstance(error, UserError) else EXIT_FAULT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        status = EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001 - whatever it is, it is a fault of ours
+        traceback.print_exc()
+        print("error: this is a fault of the program; finished trials are kept", file=sys.stderr)
+    finally:
+        sys.stdout.flush()
+    sys.exit(status)
 
 
 def read_design(text: str) -> Design:

@@ -1,0 +1,277 @@
+"""Config: every choice of a study, of one run of it, and of the machine. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mnist_arch.design import Design
+from mnist_arch.errors import UserError
+from mnist_arch.recipe import RECIPES, Protocol, Recipe
+from mnist_arch.rules import Rules
+
+VERSION = 2
+"""Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now."""
+
+HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
+"""Images to fit: of the protocol `holdout`, and all there are."""
+
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class StudyConfig:
+    """Everything that decides what a study's trials are; a study keeps it for life.
+
+    `epochs` is the length of a full training (None: the epoch limit less one), `train_images` a
+    stratified subset to fit (None: all of the protocol's). `search_recipe` also searches the
+    learning rate, the weight decay and the augmentation. `goal`, `sampler` and `schedule` are
+    names in `search.goals`, `search.samplers` and `search.schedules`. Raises `UserError` where
+    the choices clash.
+    """
+
+    seed: int = 0
+    epochs: int | None = None
+    protocol: Protocol = "holdout"
+    train_images: int | None = None
+    rules: Rules = field(default_factory=Rules)
+    recipe: Recipe = RECIPES["default"]
+    search_recipe: bool = False
+    goal: str = "accuracy"
+    sampler: str = "tpe"
+    schedule: str = "halving"
+
+    def __post_init__(self) -> None:
+        limit = self.rules.epoch_limit
+        if self.epochs is None:
+            object.__setattr__(self, "epochs", 19 if limit is None else limit - 1)
+        _require("--seed", self.seed, 0, 2**32 - 1)
+        _require("--epochs", self.full_epochs, 1, 10_000)
+        if limit is not None and self.full_epochs >= limit:
+            raise UserError(
+                f"--epochs {self.epochs}: must be fewer than the epoch limit {limit}; "
+                "give fewer, or a higher --epoch-limit"
+            )
+        if self.train_images is not None:
+            _require("--train-images", self.train_images, 10, TRAIN_IMAGES)
+            if self.protocol == "holdout" and self.train_images > HOLDOUT_TRAIN_IMAGES:
+                raise UserError(
+                    f"--train-images {self.train_images:,}: --protocol holdout has "
+                    f"{HOLDOUT_TRAIN_IMAGES:,} images to fit; give at most that many"
+                )
+
+    @property
+    def full_epochs(self) -> int:
+        """Epochs of a full training, from 1."""
+        assert self.epochs is not None
+        return self.epochs
+
+    @property
+    def selected_on_test(self) -> bool:
+        """Whether the study's validation digits are the test images."""
+        return self.protocol == "assignment"
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether the study trains shorter, or on less, than the full protocol does: a try-out."""
+        limit = self.rules.epoch_limit
+        return self.train_images is not None or (limit is not None and self.full_epochs < limit - 1)
+
+    def identity(self, study: str) -> str:
+        """What tells this study's files from another's: 12 hexadecimal digits.
+
+        The start of the SHA-256 of the study's name and its choices; equal studies, which give
+        equal trials, have equal ones.
+        """
+        values = StudyConfig.from_dict(self.to_dict()).to_dict()  # 10 and 10.0 are one
+        text = json.dumps([study, values], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The choices as plain JSON values; the rules' names start with `rules.`."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        rules = {f"rules.{name}": value for name, value in values.pop("rules").items()}
+        return {"version": VERSION, **values, **rules}
+
+    @staticmethod
+    def from_dict(document: dict[str, Any]) -> StudyConfig:
+        """Read what `to_dict` gave, in this version of the program or an earlier one.
+
+        A choice that an earlier version did not have takes its default. Raises `UserError` for
+        one that this version does not know, and for values of another type or out of range.
+        """
+        values = {name: value for name, value in document.items() if name not in _NOT_CHOICES}
+        if "pruning" in values:
+            values["schedule"] = "halving" if values.pop("pruning") else "none"
+        values["rules"] = {
+            name.removeprefix("rules."): values.pop(name)
+            for name in list(values)
+            if name.startswith("rules.")
+        }
+        unknown = sorted(values.keys() - StudyConfig.__dataclass_fields__.keys())
+        if unknown:
+            raise UserError(
+                f"the study's settings have {unknown[0]!r}, which this version of the program "
+                "does not know: it was started by a newer one; update, then try again"
+            )
+        try:
+            return msgspec.convert(values, StudyConfig)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise UserError(f"the study's settings cannot be read: {error}") from None
+
+    def differences(self, other: StudyConfig) -> list[str]:
+        """Sentences that name each choice in which `other` differs."""
+        before, now = self.to_dict(), other.to_dict()
+        return [
+            f"{name} was {before[name]!r}, now {now[name]!r}"
+            for name in sorted(before)
+            if before[name] != now[name]
+        ]
+
+
+_NOT_CHOICES = frozenset({"version", "space_version", "split_seed", "data_md5"})
+"""What stands beside the choices in a study's settings: versions of program, space and data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where trainings run: names for `choose_engine`, MNIST's folder, threads of one training.
+
+    `threads` None leaves their number to torch.
+    """
+
+    engine: str = "auto"
+    device: str = "auto"
+    data: Path | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Every choice of one run of a study, which may differ from run to run.
+
+    `trials` is how many designs the study ends with; `workers` None is one a core on a CPU and
+    one on a GPU; `finalists` 0 means no confirmation; `timeout_seconds` None means no limit.
+    `executor` and `storage` are names in `search.executors` and `search.storage`.
+    """
+
+    study: str = "mnist"
+    results: Path = Path("results")
+    trials: int = 50
+    workers: int | None = None
+    timeout_seconds: int | None = None
+    finalists: int = 3
+    seeds: int = 3
+    rank_by: str = "accuracy"
+    executor: str = "processes"
+    machine: Machine = Machine()
+    quiet: bool = False
+    storage: str = "sqlite"
+
+    def __post_init__(self) -> None:
+        require_name("--study", self.study)
+        object.__setattr__(self, "results", Path(self.results))
+        _require("--trials", self.trials, 1, 100_000)
+        _require("--finalists", self.finalists, 0, 1_000)
+        _require("--seeds", self.seeds, 1, 1_000)
+        if self.workers is not None:
+            _require("--workers", self.workers, 1, 1_000)
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.results / self.study
+
+    def to_dict(self) -> dict[str, Any]:
+        """The choices as plain JSON values."""
+        values = asdict(self)
+        values["machine"]["data"] = self.machine.data and str(self.machine.data)
+        return {**values, "results": str(self.results)}
+
+
+def require_name(option: str, text: str) -> str:
+    """Return a text that is safe as a folder's name; raises `UserError` for any other."""
+    bad = not text or text in (".", "..") or any(c in text for c in "/\\") or not text.isprintable()
+    if bad or len(text) > LONGEST_NAME:
+        raise UserError(
+            f"{option}: {text[:LONGEST_NAME]!r} given, must be a plain folder name of at most "
+            f"{LONGEST_NAME} characters"
+        )
+    return text
+
+
+def _require(option: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise UserError(f"{option} {value:,}: must be from {least:,} to {most:,}")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmConfig:
+    """Every choice of one confirmation of the study in `folder`.
+
+    The finalists are the designs of `trials` where that is given, else the first `top` that pass,
+    by `rank_by`; each gets `seeds` fresh seeds.
+    """
+
+    folder: Path
+    top: int = 3
+    trials: tuple[int, ...] | None = None
+    rank_by: str = "accuracy"
+    seeds: int = 5
+    workers: int | None = None
+    executor: str = "processes"
+    machine: Machine = Machine()
+    quiet: bool = False
+    storage: str = "sqlite"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+        _require("--top", self.top, 1, 1_000)
+        _require("--seeds", self.seeds, 1, 1_000)
+        if self.workers is not None:
+            _require("--workers", self.workers, 1, 1_000)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The choices as plain JSON values."""
+        values = asdict(self)
+        values["machine"]["data"] = self.machine.data and str(self.machine.data)
+        return {**values, "folder": str(self.folder)}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """What to export and where to: a `study`'s design, by `trial` or else by `rank`, or a `design`.
+
+    `name` says what the design was given as. `to` None is the study's folder `best`. `seed`,
+    `epochs` and `train_images`, where one is given, ask for a training anew. Raises `UserError`
+    where the choices clash.
+    """
+
+    study: Path | None = None
+    rank: int = 1
+    trial: int | None = None
+    design: Design | None = None
+    name: str = "a design"
+    recipe: Recipe = RECIPES["default"]
+    to: Path | None = None
+    force: bool = False
+    seed: int | None = None
+    epochs: int | None = None
+    train_images: int | None = None
+    machine: Machine = Machine()
+
+    def __post_init__(self) -> None:
+        if (self.study is None) == (self.design is None):
+            raise UserError("give either a study's folder or a design")
+        if self.study is None and self.to is None:
+            raise UserError("a design needs a folder to write; give one")
+
+    @property
+    def folder(self) -> Path:
+        """The folder to write."""
+        return self.to or Path(self.study or "") / "best"
