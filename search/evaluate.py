@@ -1,0 +1,209 @@
+"""Evaluate: train one design once and say what came of it. No Optuna, no files: a pure function.
+
+A task says everything that decides the result: design, recipe, budget, seed and digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from mnist_arch.build import build
+from mnist_arch.data import Digits, protocol_digits
+from mnist_arch.design import Design
+from mnist_arch.engine import Engine, choose_engine, engine_of, gather_for, prepare
+from mnist_arch.recipe import Protocol, Recipe
+from mnist_arch.rules import Rules
+from mnist_arch.training import (
+    Diverged,
+    EpochRecord,
+    FittedEpoch,
+    fit_epochs,
+    is_out_of_memory,
+    require_finite,
+    seed_everything,
+    train,
+)
+from mnist_arch.training import (
+    evaluate as judge,
+)
+from search.config import Machine
+
+Outcome = Literal["finished", "stopped", "diverged", "out of memory", "died"]
+"""How a training ended; `died`: its process did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a training may cost: `epochs` over `train_images` (None: all of the protocol's).
+
+    After each epoch in `checkpoints`, who ordered it decides whether it goes on.
+    """
+
+    epochs: int
+    train_images: int | None = None
+    checkpoints: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training to do.
+
+    `judged` says when the network meets the protocol's judging digits: after each epoch, or once
+    after the last. `keep_weights` asks for the trained weights.
+    """
+
+    design: Design
+    rules: Rules
+    recipe: Recipe
+    budget: Budget
+    seed: int
+    protocol: Protocol = "holdout"
+    judged: Literal["each epoch", "last epoch"] = "each epoch"
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a training came to.
+
+    `epochs` are those that were judged; with `judged="last epoch"` that is the last one, and its
+    `seconds` and `train_seconds` are the whole training's. `reason` says why one did not finish.
+    `weights` is the state of the network in the safetensors format, where it was asked for.
+    """
+
+    outcome: Outcome
+    epochs: tuple[EpochRecord, ...] = ()
+    reason: str = ""
+    engine: str = ""
+    device: str = ""
+    train_images: int = 0
+    weights: bytes | None = None
+
+
+Epoch = EpochRecord | FittedEpoch
+"""What a training says after an epoch: judged, or only fitted."""
+
+
+def evaluate(
+    task: Task, machine: Machine, after_epoch: Callable[[Epoch], object] | None = None
+) -> Result:
+    """Do a task here, to its end; `after_epoch` is told of every epoch."""
+    steps = evaluating(task, machine)
+    try:
+        while True:
+            epoch = next(steps)
+            if after_epoch is not None:
+                after_epoch(epoch)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def evaluating(task: Task, machine: Machine) -> Generator[Epoch, str | None, Result]:
+    """Do a task; yields each epoch as it ends, and stops there if it is sent a reason to.
+
+    Raises `Rejected` for a design that breaks the task's rules, before anything is allocated, and
+    `UserError` where the machine cannot do it. A training that diverges or lacks memory is an
+    outcome, not an error.
+    """
+    task.rules.check(task.design, task.budget.epochs)
+    engine = engine_here(machine)
+    epochs: list[EpochRecord] = []
+    try:
+        fit, digits = digits_here(task.protocol, task.budget.train_images, machine, engine.device)
+        seed_everything(task.seed)
+        network = build(task.design, task.rules)
+        prepared = prepare(network, engine, torch.get_num_threads())
+        run = _judged_each_epoch if task.judged == "each epoch" else _judged_once
+        reason = ""
+        for epoch in run(prepared, task, fit, digits, engine):
+            if isinstance(epoch, EpochRecord):
+                epochs.append(epoch)
+            reason = (yield epoch) or ""
+            if reason:
+                break
+    except Diverged as error:
+        return Result("diverged", tuple(epochs), f"diverged: {error}", engine.name, engine.device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Result("out of memory", tuple(epochs), memory_reason(error), engine.name,
+                      engine.device)  # fmt: skip
+    return Result(
+        "stopped" if reason else "finished", tuple(epochs), reason, engine_of(prepared),
+        engine.device, len(fit), _weights(network) if task.keep_weights else None,
+    )  # fmt: skip
+
+
+def _judged_each_epoch(
+    network: nn.Module, task: Task, fit: Digits, digits: Digits, engine: Engine
+) -> Generator[Epoch, None, None]:
+    yield from train(
+        network, task.recipe, task.budget.epochs, fit, digits, task.seed, gather_for(engine)
+    )
+
+
+def _judged_once(
+    network: nn.Module, task: Task, fit: Digits, digits: Digits, engine: Engine
+) -> Generator[Epoch, None, None]:
+    """Fit; meet the judging digits once, after the last epoch, which is yielded judged."""
+    seconds = 0.0
+    gather = gather_for(engine)
+    for fitted in fit_epochs(network, task.recipe, task.budget.epochs, fit, task.seed, gather):
+        seconds += fitted.train_seconds
+        if fitted.epoch < task.budget.epochs:
+            yield fitted
+    loss, accuracy = judge(network, digits, gather)
+    require_finite(loss, "test", fitted.epoch)
+    yield EpochRecord(
+        fitted.epoch, fitted.learning_rate, fitted.train_loss, fitted.train_accuracy, loss,
+        accuracy, seconds, seconds, len(fit) * fitted.epoch / seconds,
+    )  # fmt: skip
+
+
+def memory_reason(error: BaseException) -> str:
+    """A lack of memory in one line."""
+    return f"out of memory: {str(error).partition(chr(10))[0] or 'host memory'}"
+
+
+@lru_cache(maxsize=4)
+def engine_here(machine: Machine) -> Engine:
+    """The engine of this process, with the machine's threads; raises `UserError`."""
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
+    return choose_engine(machine.engine, machine.device)
+
+
+@lru_cache(maxsize=8)
+def digits_here(
+    protocol: Protocol, train_images: int | None, machine: Machine, device: str
+) -> tuple[Digits, Digits]:
+    """The digits to fit and to judge by, on a device; read once for each process."""
+    fit, digits = protocol_digits(protocol, train_images, machine.data)
+    return fit.to(device), digits.to(device)
+
+
+def _weights(network: nn.Module) -> bytes:
+    """A network's state on the CPU, in plain layout, as safetensors."""
+    state = {
+        name: tensor.detach().to("cpu").contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    return save(state)
+
+
+def data_there(protocol: Protocol, data: Path | None) -> None:
+    """Raise `UserError` unless MNIST's files are there and whole."""
+    from mnist_arch.data import load
+
+    load("train", data)
+    if protocol == "assignment":
+        load("test", data)

@@ -1,0 +1,196 @@
+"""Processes: tasks run in worker processes of this machine; a dead one is replaced."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Self
+
+from mnist_arch.errors import UserError
+from search.config import Machine
+from search.evaluate import Result, Task, evaluating
+from search.executors import Event
+
+_END_SECONDS = 10
+"""How long a worker that was asked to end may take before it is killed."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    name: str
+    process: SpawnProcess
+    connection: Connection
+    key: int | None = None
+
+
+class Processes:
+    """A fixed number of worker processes, started as they are needed.
+
+    Each runs one task at a time. Leaving the context ends all of them.
+    """
+
+    def __init__(self, machine: Machine, workers: int) -> None:
+        self._machine, self._count = machine, workers
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+            _continue(worker.process)
+        for worker in self._workers:
+            worker.process.join(_END_SECONDS)
+            worker.process.kill()
+            worker.process.join()
+            worker.connection.close()
+        self._workers = []
+
+    @property
+    def free(self) -> int:
+        """Workers that are idle or not started yet."""
+        return self._count - sum(worker.key is not None for worker in self._workers)
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Of the workers that were started, in order of their names."""
+        return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
+
+    def submit(self, key: int, task: Task) -> None:
+        """Give a task to an idle worker, or to a new one."""
+        worker = next((worker for worker in self._workers if worker.key is None), None)
+        if worker is None:
+            worker = self._start(str(len(self._workers)))
+            self._workers.append(worker)
+        worker.key = key
+        with suppress(OSError):  # a dead worker is heard in `events`
+            worker.connection.send(task)
+
+    def answer(self, key: int, stop_reason: str) -> None:
+        """Send the answer to the worker that waits for it."""
+        for worker in self._workers:
+            if worker.key == key:
+                with suppress(OSError):
+                    worker.connection.send(stop_reason)
+
+    def events(self, timeout_seconds: float) -> list[Event]:
+        """Hear all workers that have something to say; a dead one is replaced."""
+        watched: list[Any] = [worker.connection for worker in self._workers]
+        watched += [worker.process.sentinel for worker in self._workers]
+        ready = wait(watched, timeout_seconds)
+        found = []
+        for position, worker in enumerate(self._workers):
+            if worker.connection in ready or worker.process.sentinel in ready:
+                event = self._hear(position, worker)
+                found += [event] if event is not None else []
+        return found
+
+    def _hear(self, position: int, worker: _Worker) -> Event | None:
+        try:
+            if not worker.connection.poll():
+                raise EOFError
+            kind, content = worker.connection.recv()
+        except (EOFError, OSError):
+            return self._replace(position, worker)
+        assert worker.key is not None
+        if kind == "epoch":
+            return Event(worker.key, worker.name, epoch=content)
+        if kind == "result":
+            key, worker.key = worker.key, None
+            return Event(key, worker.name, result=content)
+        if kind == "mistake":
+            raise UserError(content)
+        raise RuntimeError(f"worker {worker.name} failed:\n{content}")
+
+    def _replace(self, position: int, worker: _Worker) -> Event | None:
+        """Start another worker in the place of a dead one; its task has died with it."""
+        worker.process.join()
+        worker.connection.close()
+        self._workers[position] = self._start(worker.name)
+        if worker.key is None:
+            return None
+        reason = f"its process ended with exit status {worker.process.exitcode}"
+        return Event(worker.key, worker.name, result=Result("died", reason=reason))
+
+    def _start(self, name: str) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(theirs, self._machine), name=f"worker-{name}"
+        )
+        with _interrupts_ignored():
+            process.start()
+        theirs.close()
+        return _Worker(name, process, ours)
+
+
+def _continue(process: SpawnProcess) -> None:
+    """Wake a process that may have been suspended, so that it hears that it is to end."""
+    if os.name == "posix" and process.pid is not None and process.is_alive():
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
+
+
+def _work(connection: Connection, machine: Machine) -> None:
+    """The life of a worker process: do tasks until the pipe closes."""
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    try:
+        while True:
+            task: Task = connection.recv()
+            connection.send(("result", _do(connection, task, machine)))
+    except (EOFError, OSError):
+        return
+    except UserError as error:
+        connection.send(("mistake", str(error)))
+    except Exception:  # noqa: BLE001 - the parent raises it
+        connection.send(("error", traceback.format_exc()))
+
+
+def _do(connection: Connection, task: Task, machine: Machine) -> Result:
+    """Do a task, telling each epoch and waiting for an answer after its checkpoints."""
+    steps = evaluating(task, machine)
+    answer: str | None = None
+    try:
+        while True:
+            epoch = steps.send(answer)
+            connection.send(("epoch", epoch))
+            waits = epoch.epoch in task.budget.checkpoints
+            answer = connection.recv() if waits else None
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def _exit_with_parent() -> None:
+    """End this process as soon as its parent is gone, however that went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C from their first moment: it is for the parent.
+
+    A new process inherits what its parent ignores; one that set this itself would be open to
+    Ctrl-C while it imports torch. Outside the main thread signals cannot be set; nor is Ctrl-C
+    heard there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
