@@ -1,1 +1,1 @@
-"""Confirmation: finalists -> runs on fresh seeds (worker, final) -> statistics, tables -> words."""
+"""Confirmation: which designs are confirmed, and their final runs on fresh seeds."""

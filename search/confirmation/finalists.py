@@ -2,80 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from mnist_arch.errors import UserError
-from search import tables
-from search.confirmation.runs import CONFIRMABLE, Finalist, finalist_of
+from mnist_arch.recipe import Recipe
+from search.config import StudyConfig
+from search.final_run import CONFIRMABLE, Finalist
 from search.formats import percent
-from search.record import TrialRecord, baseline_of
-from search.settings import Settings
+from search.record import TrialRecord, baseline_of, identity
+from search.tables import trials
+
+Records = Mapping[int, TrialRecord]
+"""A study's finished trials by their numbers."""
+
+
+def finalist_of(trial: TrialRecord, config: StudyConfig) -> Finalist:
+    """The finalist that a trial found: with the study's recipe, or its own where searched."""
+    assert trial.design is not None
+    recipe = Recipe.from_dict(trial.recipe) if trial.recipe else config.recipe
+    return Finalist(trial.number, trial.design, recipe, identity(trial.design, trial.recipe))
 
 
 def best(
-    records: Sequence[TrialRecord], settings: Settings, rank_by: str, top: int
+    board: pd.DataFrame, records: Records, config: StudyConfig, rank_by: str, top: int
 ) -> list[Finalist]:
-    """The first `top` designs that pass, by a rule of `options.RANKS`; ties as on leaderboards."""
-    trials = tables.trials_frame(records, settings.rules.target, settings.selected_on_test)
-    board = tables.in_order(tables.leaderboard(trials), rank_by, top)
-    by_number = {record.number: record for record in records}
-    return [finalist_of(by_number[number], settings) for number in board["trial"]]
+    """The first `top` designs of a leaderboard, by one of `trials.RANKS`; each once."""
+    rows = trials.in_order(board, rank_by, None)
+    return _each_once(finalist_of(records[number], config) for number in rows["trial"])[:top]
 
 
-def obstacle(records: Sequence[TrialRecord], settings: Settings, folder: Path) -> str:
+def _each_once(found: Iterable[Finalist]) -> list[Finalist]:
+    """Two drivers may have trained one design: the first of its trials stands for it."""
+    by_key: dict[str, Finalist] = {}
+    for finalist in found:
+        by_key.setdefault(finalist.key, finalist)
+    return list(by_key.values())
+
+
+def obstacle(tables: Mapping[str, pd.DataFrame], config: StudyConfig, folder: Path) -> str:
     """Why a study has no finalists, and what to do; nothing if it has."""
-    if settings.selected_on_test:
+    if config.selected_on_test:
         return (
             "its designs were chosen by the test images (--protocol assignment), which therefore "
             "cannot confirm them; search with --protocol holdout and another --study"
         )
-    if any(record.state == "passed" for record in records):
+    if len(tables["leaderboard"]):
         return ""
-    target = percent(settings.rules.target)
-    trials = tables.trials_frame(records, settings.rules.target, selected_on_test=False)
-    for row in tables.nearest(trials, top=1).to_dict("records"):
+    target = percent(config.rules.target)
+    for row in trials.nearest(tables["trials"], top=1).to_dict("records"):
         return (
             f"no design passes {target}; the nearest is trial {row['trial']} with validation "
             f"{percent(row['validation_accuracy'])}, {row['parameters']:,} parameters. To confirm "
-            f"it anyway: python -m search.confirm {folder} --trial {row['trial']}"
+            f"it anyway: {shlex.join(['python', '-m', 'search.confirm', str(folder)])} "
+            f"--trial {row['trial']}"
         )
     return f"no design passes {target}, and none was trained to its last epoch; search on first"
 
 
-def of_trials(
-    records: Sequence[TrialRecord], settings: Settings, numbers: Sequence[int]
-) -> list[Finalist]:
+def of_trials(records: Records, config: StudyConfig, numbers: Sequence[int]) -> list[Finalist]:
     """The designs of these trials, passing or not; raises `UserError` where one cannot be had."""
-    by_number = {record.number: record for record in records}
-    found = []
-    for number in dict.fromkeys(numbers):
-        if number not in by_number:
-            known = f"{min(by_number)} to {max(by_number)}" if by_number else "none yet"
+    found: list[Finalist] = []
+    for number in numbers:
+        if number not in records:
+            known = f"{min(records)} to {max(records)}" if records else "none yet"
             raise UserError(f"--trial {number}: no such trial; finished ones: {known}")
-        record = by_number[number]
+        record = records[number]
         if record.state not in CONFIRMABLE:
             reason = f" ({record.reason})" if record.reason else ""
-            other = record.repeat_of
+            other = record.duplicate_of
             remedy = f"give --trial {other}" if other is not None else "give one that was trained"
             raise UserError(f"--trial {number}: its state is {record.state}{reason}; {remedy}")
-        found.append(finalist_of(record, settings))
-    return found
+        found.append(finalist_of(record, config))
+    return _each_once(found)
 
 
 def with_baseline(
-    chosen: Sequence[Finalist], records: Sequence[TrialRecord], settings: Settings
+    chosen: Sequence[Finalist], records: Records, config: StudyConfig
 ) -> tuple[list[Finalist], str]:
     """The finalists with the baseline at the end unless it is one, and a sentence about it."""
-    record = baseline_of(records)
+    record = baseline_of(records.values())
     if record is None:
         return list(chosen), (
             "No baseline beside them: no trial has trained the assignment's own design to its "
             "last epoch under this study's rules."
         )
-    if any(finalist.trial == record.number for finalist in chosen):
+    baseline = finalist_of(record, config)
+    if any(finalist.key == baseline.key for finalist in chosen):
         return list(chosen), f"The baseline, trial {record.number}, is one of them."
-    return (
-        [*chosen, finalist_of(record, settings)],
-        f"The baseline, trial {record.number}, beside them.",
-    )
+    return [*chosen, baseline], f"The baseline, trial {record.number}, beside them."

@@ -1,4 +1,4 @@
-"""Describe: a design in a few cells and words, for tables and progress lines."""
+"""Describe: a design in a few words, for tables and progress lines."""
 
 from __future__ import annotations
 

@@ -1,28 +1,23 @@
-"""Runs: finalists, their final runs on fresh seeds, and how a study keeps these."""
+"""Final run: a design trained once on a fresh seed and judged once on the test images."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mnist_arch.design import Design
 from mnist_arch.recipe import Recipe
-from search import record
-from search.failures import DIVERGED
-from search.record import TO_THE_END, Attributes, TrialRecord
-from search.settings import Settings
+from search.record import TO_THE_END, Attributes
 
 TEST_IMAGES = 10_000
 
 CONFIRMABLE = (*TO_THE_END, "pruned")
 """States of trials whose design can be confirmed."""
 
-WEIGHTS = "weights"
-"""Folder in a study's folder, of the weights that final runs left."""
-
-_PREFIX = "confirmation_"
+_KEY = re.compile(r"confirmation_([0-9a-f]{12})_\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +32,20 @@ class Finalist:
     recipe: Recipe
     identity: str
 
-    def key(self, index: int) -> str:
+    @property
+    def key(self) -> str:
+        """What makes two finalists the same: 12 hexadecimal digits."""
+        return hashlib.sha256(self.identity.encode()).hexdigest()[:12]
+
+    def attribute(self, index: int) -> str:
         """The study attribute that holds the run with this seed index, counted from 0."""
-        return f"{_PREFIX}{self._hash}_{index:03d}"
+        return f"confirmation_{self.key}_{index:03d}"
 
     def weights(self, index: int) -> str:
         """The file name of a run's weights; a searched recipe is in it, too."""
         searched = self.identity != self.design.fingerprint
-        recipe = f"-r{self._hash}" if searched else ""
+        recipe = f"-r{self.key}" if searched else ""
         return f"{self.design.fingerprint}{recipe}-{index}.safetensors"
-
-    @property
-    def _hash(self) -> str:
-        return hashlib.sha256(self.identity.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +58,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class FinalRun:
-    """One final run: a design trained with one fresh seed, judged once on the test images.
+    """What one final run came to.
 
     `state` is `done`, or `failed` for the `reason` given; a failed run has no figures. Losses
     are in nats, accuracies shares in [0, 1]; training figures are the last epoch's. `seconds` is
-    the training alone; `weights` the file in the study's folder `weights`.
+    the training alone; `weights` the file in the study's folder `weights`. `finalist` is the
+    finalist's key: runs of one design belong together, whichever trials found it.
     """
 
     trial: int
@@ -87,25 +84,24 @@ class FinalRun:
     worker: str
     commit: str
     weights: str
+    finalist: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it need not be done again: it is done, or would diverge again."""
+        return self.state == "done" or self.reason.startswith("diverged")
 
 
 def store(study: Attributes, order: Order, run: FinalRun) -> None:
     """Keep a run in its study."""
-    study.set_user_attr(order.finalist.key(order.index), asdict(run))
+    study.set_user_attr(order.finalist.attribute(order.index), asdict(run))
 
 
 def read_runs(attributes: Mapping[str, Any]) -> list[FinalRun]:
     """All final runs in a study's user attributes, in order of trials and seed indices."""
-    found = [FinalRun(**attributes[key]) for key in attributes if key.startswith(_PREFIX)]
+    matches = [match for match in map(_KEY.fullmatch, attributes) if match]
+    found = [FinalRun(**{**attributes[m.string], "finalist": m[1]}) for m in matches]
     return sorted(found, key=lambda run: (run.trial, run.index))
-
-
-def finalist_of(trial: TrialRecord, settings: Settings) -> Finalist:
-    """The finalist that a trial found: with the study's recipe, or its own where searched."""
-    assert trial.design is not None
-    recipe = Recipe.from_dict(trial.recipe) if trial.recipe else settings.recipe
-    identity = record.identity(trial.design, trial.recipe)
-    return Finalist(trial.number, trial.design, recipe, identity)
 
 
 def missing(
@@ -117,10 +113,9 @@ def missing(
     another reason than divergence (memory) is done again, with the same seed.
     """
     orders = [Order(finalist, index) for index in range(seeds) for finalist in finalists]
-    return [order for order in orders if not is_settled(order, attributes)]
+    return [order for order in orders if not _is_settled(order, attributes)]
 
 
-def is_settled(order: Order, attributes: Mapping[str, Any]) -> bool:
-    """Whether a study holds a run that need not be done again."""
-    run = attributes.get(order.finalist.key(order.index))
-    return run is not None and (run["state"] == "done" or run["reason"].startswith(DIVERGED))
+def _is_settled(order: Order, attributes: Mapping[str, Any]) -> bool:
+    run = attributes.get(order.finalist.attribute(order.index))
+    return run is not None and FinalRun(**run).is_settled

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -41,6 +42,8 @@ def verdict(accuracies: Sequence[float | None], target: float, images: int) -> V
     """Judge a design by its runs' accuracies on `images` test images; None is a failed run."""
     values = [value for value in accuracies if value is not None]
     whole = bool(values) and len(values) == len(accuracies)
+    right = sum(round(value * images) for value in values)
+    reached = right >= Fraction(str(target)) * images * len(values)  # exact, unlike a float mean
     mean = float(np.mean(values)) if values else None
     bound, seeds_bound = lower_bound(values, images), seeds_lower_bound(values)
     proven = bound is not None and seeds_bound is not None and min(bound, seeds_bound) >= target
@@ -53,7 +56,7 @@ def verdict(accuracies: Sequence[float | None], target: float, images: int) -> V
         pass_share=sum(value >= target for value in values) / max(len(accuracies), 1),
         lower_bound=bound,
         lower_bound_seeds=seeds_bound,
-        confirmed=whole and mean is not None and mean >= target,
+        confirmed=whole and reached,
         proven=whole and proven,
     )
 

@@ -1,4 +1,4 @@
-"""Tables of a confirmation: final runs -> pandas frames, beside those of `search.tables`."""
+"""Confirmations: final runs -> pandas frames, beside those of the trials."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pandas as pd
 
 from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.references import BASELINE
-from search import tables
-from search.confirmation import statistics
-from search.confirmation.runs import TEST_IMAGES, FinalRun
+from search import statistics
+from search.final_run import TEST_IMAGES, FinalRun
 from search.record import TO_THE_END
+from search.tables.trials import whole_numbers
 
 RUN_COLUMNS = (
     "trial", "fingerprint", "seed_index", "seed", "state", "epochs", "train_images", "train_loss",
     "train_accuracy", "test_loss", "test_accuracy", "seconds", "engine", "device", "worker",
-    "commit", "weights", "reason",
+    "commit", "weights", "reason", "study",
 )  # fmt: skip
 
 VERDICT_COLUMNS = tuple(field.name for field in fields(statistics.Verdict))
 
 FINALIST_COLUMNS = (
     "trial", "baseline", "state", "fingerprint", "parameters", "macs", "widths", "dropout", "head",
-    "validation_accuracy", "pareto", *VERDICT_COLUMNS, "drop",
+    "validation_accuracy", "pareto", *VERDICT_COLUMNS, "drop", "study",
 )  # fmt: skip
 
 _DIGITS = dict.fromkeys(
@@ -36,15 +36,20 @@ _DIGITS = dict.fromkeys(
 
 
 def with_confirmation(
-    frames: Mapping[str, pd.DataFrame], runs: Sequence[FinalRun], target: float
+    frames: Mapping[str, pd.DataFrame], runs: Sequence[FinalRun], target: float, study: str
 ) -> dict[str, pd.DataFrame]:
-    """A study's tables, the leaderboard with its verdicts, and two more where there are runs."""
+    """A study's tables, the leaderboard with its verdicts, and two more where there are runs.
+
+    `study` is the study's identity.
+    """
     board = flagged(frames["leaderboard"])
     finalists = finalists_frame(frames["trials"], board, runs, target)
     verdicts = finalists[["trial", *VERDICT_COLUMNS]]
-    extended = {**frames, "leaderboard": board.merge(verdicts, on="trial", how="left")}
+    judged = board.merge(verdicts, on="trial", how="left")
+    judged["study"] = judged.pop("study")  # the last column of every table
+    extended = {**frames, "leaderboard": judged}
     if runs:
-        extended |= {"confirmations": confirmations_frame(runs), "finalists": finalists}
+        extended |= {"confirmations": confirmations_frame(runs, study), "finalists": finalists}
     return extended
 
 
@@ -58,11 +63,11 @@ def flagged(board: pd.DataFrame) -> pd.DataFrame:
     return board.assign(pareto=statistics.pareto([tuple(map(float, point)) for point in points]))
 
 
-def confirmations_frame(runs: Sequence[FinalRun]) -> pd.DataFrame:
+def confirmations_frame(runs: Sequence[FinalRun], study: str) -> pd.DataFrame:
     """One row a final run, in order of trials and seeds."""
-    rows = [asdict(run) for run in runs]
+    rows = [{**asdict(run), "study": study} for run in runs]
     frame = pd.DataFrame(rows).rename(columns={"index": "seed_index"})
-    return tables.whole_numbers(frame[list(RUN_COLUMNS)])
+    return whole_numbers(frame[list(RUN_COLUMNS)])
 
 
 def finalists_frame(
@@ -70,15 +75,19 @@ def finalists_frame(
 ) -> pd.DataFrame:
     """One row a design with final runs: what the search said of it, and the verdict on it.
 
-    Best mean first; ties go to fewer parameters, then to the earlier trial. `drop` is the
-    validation accuracy less the test mean, where a trial ran to its last epoch.
+    Runs belong together by their design, also where two trials found it; the row is that of the
+    earlier one. Best mean first; ties go to fewer parameters, then to the earlier trial. `drop`
+    is the validation accuracy less the test mean, where a trial ran to its last epoch.
     """
-    by_trial: dict[int, list[float | None]] = {}
+    by_design: dict[str, list[FinalRun]] = {}
     for run in runs:
-        by_trial.setdefault(run.trial, []).append(run.test_accuracy)
+        by_design.setdefault(run.finalist, []).append(run)
     rows = [
-        {"trial": trial, **asdict(statistics.verdict(accuracies, target, TEST_IMAGES))}
-        for trial, accuracies in by_trial.items()
+        {
+            "trial": min(run.trial for run in mine),
+            **asdict(statistics.verdict([r.test_accuracy for r in mine], target, TEST_IMAGES)),
+        }
+        for mine in by_design.values()
     ]
     verdicts = pd.DataFrame(rows, columns=["trial", *VERDICT_COLUMNS])
     found = trials.drop(columns="seed").merge(verdicts.astype({"trial": "Int64"}), on="trial")
@@ -90,7 +99,7 @@ def finalists_frame(
     ranked = found.sort_values(
         ["test_accuracy", "parameters", "trial"], ascending=[False, True, True]
     )
-    return tables.whole_numbers(ranked[list(FINALIST_COLUMNS)].round(_DIGITS))
+    return whole_numbers(ranked[list(FINALIST_COLUMNS)].round(_DIGITS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,75 @@
+"""History: what a study has so far, and the one place where a trial ends.
+
+A trial that ends is told to Optuna, then stands in the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search import record
+from search.record import TRAINED, TrialRecord
+from search.storage import FINISHED, UNFINISHED, Driver
+from search.tables.files import StudyFiles
+
+
+@dataclass(slots=True)
+class History:
+    """The finished trials of a study, its own driver's and others'."""
+
+    driver: Driver
+    files: StudyFiles
+    _identities: dict[str, int] = field(default_factory=dict)
+    _curves: dict[int, Mapping[int, float]] = field(default_factory=dict)
+    _seen: set[int] = field(default_factory=set)
+
+    def load(self) -> None:
+        """Take over what the study has; its tables are then as its database is."""
+        fresh = self._fresh()
+        self.files.load([self._read(trial) for trial in fresh])
+        self.files.rewrite()
+
+    def finish(
+        self, trial: optuna.Trial, state: TrialState, values: tuple[float, ...] | None = None
+    ) -> TrialRecord | None:
+        """End a trial; None if another driver has taken it over in the meantime."""
+        if not self.driver.tell(trial, state, values):
+            return None
+        return self._add(self.driver.look(trial.number))
+
+    def others(self) -> list[TrialRecord]:
+        """What other drivers have finished since the last call, now in the tables too."""
+        return [self._add(trial) for trial in self._fresh()]
+
+    def original(self, identity: str) -> FrozenTrial | None:
+        """The trial that trained this proposal before, or tried to; None if there is none."""
+        number = self._identities.get(identity)
+        return None if number is None else self.driver.look(number)
+
+    def other_curves(self, number: int) -> list[Mapping[int, float]]:
+        """Validation accuracies by epoch of all other trainings, also of those in training."""
+        unfinished = self.driver.study.get_trials(deepcopy=False, states=UNFINISHED)
+        others = [other.intermediate_values for other in unfinished if other.number != number]
+        return [*self._curves.values(), *others]
+
+    def _fresh(self) -> list[FrozenTrial]:
+        finished = self.driver.study.get_trials(deepcopy=False, states=FINISHED)
+        return [trial for trial in finished if trial.number not in self._seen]
+
+    def _add(self, trial: FrozenTrial) -> TrialRecord:
+        found = self._read(trial)
+        self.files.add(found)
+        return found
+
+    def _read(self, trial: FrozenTrial) -> TrialRecord:
+        found = record.read(trial)
+        self._seen.add(trial.number)
+        if found.state in TRAINED:
+            self._curves[trial.number] = trial.intermediate_values
+        if found.state in (*TRAINED, "broken"):
+            self._identities.setdefault(trial.user_attrs["identity"], trial.number)
+        return found

@@ -1,0 +1,340 @@
+"""Loop: ask -> evaluate -> tell. The one place that changes a study while it is searched.
+
+The driver asks Optuna for proposals, turns down those that break the rules or were trained
+before, orders the trainings of the others, and tells their results. Workers only train.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_arch.design import Design
+from mnist_arch.errors import MachineError
+from mnist_arch.references import BASELINE
+from mnist_arch.training import EpochRecord
+from search import record
+from search.config import StudyConfig
+from search.evaluate import Budget, Epoch, Result, Task
+from search.executors import Event, Executor
+from search.executors.attempts import MOST_ATTEMPTS, Attempts
+from search.goals import GOALS
+from search.history import History
+from search.interrupts import Interrupts
+from search.proposals import Proposal, propose
+from search.record import TRAINED, TrialRecord
+from search.schedules import SCHEDULES
+from search.seeds import trial_seed
+from search.storage import HEARTBEAT_SECONDS, Driver, seed_number
+from search.tables.files import StudyFiles
+
+POLL_SECONDS = 1.0
+OTHERS_SECONDS = 5.0
+"""How often a driver looks for what other drivers have finished."""
+
+PROPOSALS_IN_A_ROW = 300
+"""Proposals without a new design after which the space is called exhausted."""
+
+BROKEN_IN_A_ROW = 3
+"""Designs that the machine may fail to train, with none trained in between, before a run ends."""
+
+
+@dataclass(slots=True)
+class RunningTrial:
+    """A design in training, and the trials that propose the same.
+
+    `reported` are the epochs that Optuna knows of, also from an attempt that was cut short.
+    """
+
+    proposal: Proposal
+    seed: int
+    reported: set[int]
+    budget: Budget
+    worker: str = ""
+    epochs: list[Epoch] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    duplicates: list[optuna.Trial] = field(default_factory=list)
+
+    @property
+    def trial(self) -> optuna.Trial:
+        """Its trial."""
+        return self.proposal.trial
+
+    @property
+    def design(self) -> Design:
+        """What is trained."""
+        return self.proposal.design
+
+
+class Watcher(Protocol):
+    """Is told what happens in a loop: the terminal, or nobody."""
+
+    def note(self, text: str) -> None:
+        """Something that a user should know."""
+
+    def finished(self, trial: TrialRecord, trained: int) -> None:
+        """A design was trained; `trained` counts it."""
+
+    def update(self, running: Sequence[RunningTrial], counts: Mapping[str, int]) -> None:
+        """What is in training now, and how many finished trials are in each state."""
+
+
+@dataclass(slots=True)
+class Loop:
+    """One run of a search by one driver, until the study has `trials` trained designs."""
+
+    history: History
+    config: StudyConfig
+    executor: Executor
+    watcher: Watcher
+    trials: int
+    timeout_seconds: float | None = None
+    stop_reason: str = ""
+    _running: dict[int, RunningTrial] = field(default_factory=dict)
+    _in_a_row: int = 0
+    _broken_in_a_row: int = 0
+    _start: float = field(default_factory=time.monotonic)
+    _last_beat: float = 0.0
+    _last_look: float = 0.0
+
+    @property
+    def driver(self) -> Driver:
+        """Who asks and tells."""
+        return self.history.driver
+
+    @property
+    def files(self) -> StudyFiles:
+        """The study's tables."""
+        return self.history.files
+
+    def run(self) -> None:
+        """Search until the goal, the time limit or the end of the space is reached.
+
+        However it ends, trials that are not finished go back into the study's queue.
+        """
+        attempts = Attempts(self.executor, self._note_failed_attempt)
+        try:
+            with attempts, Interrupts() as interrupts:
+                while True:
+                    interrupts.meet()
+                    proposed = self._wants_more and self._propose(attempts)
+                    if not (proposed or self._running):
+                        return
+                    for event in attempts.events(0 if self._wants_more else POLL_SECONDS):
+                        self._handle(event, attempts)
+                    self._keep_in_touch()
+        finally:
+            self._release()
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether this run has taken longer than it may."""
+        limit = self.timeout_seconds
+        return limit is not None and time.monotonic() - self._start > limit
+
+    @property
+    def _wants_more(self) -> bool:
+        """Whether to propose another design now."""
+        if not self.stop_reason and self.time_is_up:
+            self.stop_reason = f"Stopped by --timeout {self.timeout_seconds:g}."
+        missing = self.trials - self.files.trained - len(self._running)
+        return not self.stop_reason and missing > 0 and self.executor.free > 0
+
+    # proposing
+
+    def _propose(self, attempts: Attempts) -> bool:
+        """Ask for one proposal; train it, or say why not. Returns True: there was one."""
+        proposal = propose(self.driver, self.config)
+        self._in_a_row += 1
+        if proposal.plan is None:
+            self._finish(proposal.trial, TrialState.PRUNED)
+        elif not self._is_duplicate(proposal):
+            self._train(proposal, attempts)
+            self._in_a_row = 0
+        if self._in_a_row >= PROPOSALS_IN_A_ROW:
+            self.stop_reason = (
+                f"Stopped: {PROPOSALS_IN_A_ROW:,} proposals in a row were rejected or duplicates; "
+                "the space holds nothing more under these rules."
+            )
+        return True
+
+    def _is_duplicate(self, proposal: Proposal) -> bool:
+        """Whether the same was proposed before; then it is told the same, now or when it ends."""
+        for running in self._running.values():
+            if running.proposal.identity == proposal.identity:
+                running.duplicates.append(proposal.trial)
+                return True
+        original = self.history.original(proposal.identity)
+        if original is None:
+            original = self.driver.claimed_before(proposal.trial, proposal.identity)
+        if original is not None:
+            self._tell_duplicate(proposal.trial, original)
+        return original is not None
+
+    def _tell_duplicate(self, trial: optuna.Trial, original: FrozenTrial) -> None:
+        """Tell Optuna what the same design was worth, without training it again.
+
+        Of one that another driver trains now nothing is known yet: Optuna learns nothing.
+        """
+        record.write_state(trial, "duplicate", f"the same as trial {original.number}")
+        trial.set_user_attr("duplicate_of", original.number)
+        if original.state == TrialState.COMPLETE:
+            self._finish(trial, TrialState.COMPLETE, tuple(original.values))
+            return
+        if original.state == TrialState.RUNNING:
+            self._finish(trial, TrialState.FAIL)
+            return
+        for step, value in original.intermediate_values.items():
+            trial.report(value, step)
+        self._finish(trial, TrialState.PRUNED)
+
+    def _train(self, proposal: Proposal, attempts: Attempts) -> None:
+        """Order a design's training, unless too many attempts at it failed before."""
+        number = proposal.trial.number
+        there = self.driver.look(number)
+        budget = SCHEDULES[self.config.schedule].next_budget(self.config, [])
+        assert budget is not None, "a schedule trains every design at least once"
+        seed = trial_seed(self.config.seed, seed_number(there), "training")
+        running = RunningTrial(proposal, seed, set(there.intermediate_values), budget)
+        self._running[number] = running
+        failed = there.user_attrs.get("failed_attempts", 0)
+        if failed >= MOST_ATTEMPTS:
+            reason = f"{there.user_attrs.get('last_failure', 'failed')}, {failed} times"
+            self._conclude(running, Result("died", reason=reason))
+        else:
+            self._submit(running, attempts, failed)
+
+    def _submit(self, running: RunningTrial, attempts: Attempts, failed: int = 0) -> None:
+        recipe = running.proposal.recipe
+        task = Task(
+            running.design, self.config.rules, recipe, running.budget, running.seed,
+            self.config.protocol,
+        )  # fmt: skip
+        attempts.submit(running.trial.number, task, failed)
+
+    # what is heard of trainings
+
+    def _note_failed_attempt(self, number: int, worker: str, reason: str, failed: int) -> None:
+        running = self._running[number]
+        if running.design == BASELINE and failed >= MOST_ATTEMPTS:
+            raise MachineError(
+                f"the assignment's own design could not be trained in {failed} attempts "
+                f"({reason}), perhaps for lack of memory; finished trials are kept. Try "
+                "--workers 1, then the same command again"
+            )
+        if running.design != BASELINE:
+            running.trial.set_user_attr("failed_attempts", failed)
+            running.trial.set_user_attr("last_failure", reason)
+        self.watcher.note(
+            f"trial {number}, attempt {failed} of {MOST_ATTEMPTS} on worker {worker}: {reason}"
+        )
+
+    def _handle(self, event: Event, attempts: Attempts) -> None:
+        running = self._running[event.key]
+        running.worker = event.worker
+        if event.epoch is not None:
+            self._hear_epoch(running, event.epoch)
+        elif event.result is not None:
+            self._hear_result(running, event.result, attempts)
+
+    def _hear_epoch(self, running: RunningTrial, epoch: Epoch) -> None:
+        """Note an epoch; at a checkpoint, decide whether the training goes on."""
+        running.epochs = [*running.epochs[: epoch.epoch - 1], epoch]
+        assert isinstance(epoch, EpochRecord)
+        accuracy = epoch.validation_accuracy
+        if not running.results and epoch.epoch not in running.reported:
+            running.trial.report(accuracy, epoch.epoch)
+            running.reported.add(epoch.epoch)
+        if epoch.epoch not in running.budget.checkpoints:
+            return
+        reason = ""
+        if running.design != BASELINE:  # so that every study has its figure
+            others = self.history.other_curves(running.trial.number)
+            schedule = SCHEDULES[self.config.schedule]
+            reason = schedule.stop_reason(epoch.epoch, accuracy, others)
+        self.executor.answer(running.trial.number, reason)
+
+    def _hear_result(self, running: RunningTrial, result: Result, attempts: Attempts) -> None:
+        running.results.append(result)
+        budget = None
+        if result.outcome == "finished":
+            budget = SCHEDULES[self.config.schedule].next_budget(self.config, running.results)
+        if budget is None:
+            self._conclude(running, result)
+        else:
+            running.budget, running.epochs = budget, []
+            self._submit(running, attempts)
+
+    def _conclude(self, running: RunningTrial, result: Result) -> None:
+        """Record a design's last result and tell Optuna; its duplicates are told the same."""
+        state = self._state(result)
+        trial = running.trial
+        record.write_result(trial, result, running.seed, running.worker)
+        record.write_state(trial, state, result.reason)
+        values = None
+        if state in record.TO_THE_END:
+            assert running.proposal.plan is not None
+            goal = GOALS[self.config.goal]
+            values = goal.values(running.proposal.plan, result.epochs)
+        self._finish(trial, TrialState.PRUNED if values is None else TrialState.COMPLETE, values)
+        del self._running[trial.number]
+        for duplicate in running.duplicates:
+            self._tell_duplicate(duplicate, self.driver.look(trial.number))
+        self._broken_in_a_row = self._broken_in_a_row + 1 if state == "broken" else 0
+        if self._broken_in_a_row >= BROKEN_IN_A_ROW:
+            raise MachineError(
+                f"{BROKEN_IN_A_ROW} designs one after another could not be trained (last: "
+                f"{result.reason}), perhaps for lack of memory; finished trials are kept. Try "
+                "--workers 1, then the same command again"
+            )
+
+    def _state(self, result: Result) -> str:
+        if result.outcome == "finished":
+            passed = result.epochs[-1].validation_accuracy >= self.config.rules.target
+            return "passed" if passed else "missed"
+        return {"stopped": "pruned", "diverged": "failed"}.get(result.outcome, "broken")
+
+    def _finish(
+        self, trial: optuna.Trial, state: TrialState, values: tuple[float, ...] | None = None
+    ) -> None:
+        """End a trial, and say that it was trained if it was."""
+        found = self.history.finish(trial, state, values)
+        if found is None:
+            self.watcher.note(f"trial {trial.number} was taken over by another driver")
+        else:
+            self._say(found)
+
+    def _say(self, trial: TrialRecord) -> None:
+        if trial.state in TRAINED:
+            self.watcher.finished(trial, self.files.trained)
+
+    # others, and the end
+
+    def _keep_in_touch(self) -> None:
+        """Show what runs; send heartbeats; look at what other drivers have done."""
+        running = list(self._running.values())
+        self.watcher.update(running, self.files.counts)
+        now = time.monotonic()
+        if now - self._last_beat > HEARTBEAT_SECONDS / 2:
+            self._last_beat = now
+            self.driver.beat(self._held())
+            self.driver.take_back_stale()
+        if now - self._last_look > OTHERS_SECONDS:
+            self._last_look = now
+            for trial in self.history.others():
+                self._say(trial)
+
+    def _held(self) -> list[int]:
+        """Numbers of all trials that this driver holds."""
+        twins = [twin.number for each in self._running.values() for twin in each.duplicates]
+        return [*self._running, *twins]
+
+    def _release(self) -> None:
+        """Put what is not finished back into the queue."""
+        self.driver.release(self._held())
+        self._running = {}

@@ -1,0 +1,1 @@
+"""Tables: trials -> pandas frames -> CSV files, and back."""

@@ -1,0 +1,216 @@
+"""Files: a study's tables as CSV files and `study.json`: written as trials end, and read back.
+
+The files are views of the study's database. A finished trial is appended at once; what depends on
+all trials is written again on a timer and at the end, so that a trial costs the same however many
+there are. Every file carries the study's identity.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mnist_arch.errors import UserError
+from search import files
+from search.config import StudyConfig
+from search.final_run import FinalRun
+from search.goals import GOALS
+from search.record import TRAINED, TrialRecord
+from search.storage import DATABASE
+from search.tables import confirmations, trials
+from search.tables.trials import Row
+
+REWRITE_SECONDS, REWRITE_SHARE = 2.0, 0.01
+"""Tables of all trials are written at most so often, and for at most this share of the time."""
+
+TABLES = ("trials", "epochs", "rejections", "leaderboard", "finalists", "confirmations")
+WEIGHTS = "weights"
+"""Folder in a study's folder, of the weights that final runs left."""
+
+_TEXT_COLUMNS = (
+    "state", "fingerprint", "widths", "dropout", "head", "device", "engine", "worker", "reason",
+    "design", "study", "limit", "message", "commit", "weights",
+)  # fmt: skip
+"""Never read as numbers: a fingerprint may look like 59e12."""
+
+
+def to_csv(frame: pd.DataFrame, header: bool = True) -> str:
+    """A frame as CSV text; nothing is written as an empty field."""
+    return str(frame.to_csv(index=False, header=header, lineterminator="\n"))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file back as it was written."""
+    frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
+    if "state" in frame:
+        frame["state"] = frame["state"].replace("repeat", "duplicate")  # of earlier versions
+    return trials.whole_numbers(frame)
+
+
+@dataclass(slots=True)
+class StudyFiles:
+    """Writes the files of one study; `document` gives what `study.json` says beside the counts."""
+
+    folder: Path
+    identity: str
+    config: StudyConfig
+    document: Callable[[], dict[str, Any]]
+    runs: list[FinalRun] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    _trials: list[Row] = field(default_factory=list)
+    _epochs: list[Row] = field(default_factory=list)
+    _rejections: list[Row] = field(default_factory=list)
+    _next_rewrite: float = 0.0
+
+    @property
+    def trained(self) -> int:
+        """How many trials trained a design."""
+        return sum(self.counts[state] for state in TRAINED)
+
+    def load(self, records: Sequence[TrialRecord]) -> None:
+        """Take over the trials that are finished already; the next `rewrite` writes them."""
+        for record in records:
+            self._take(record)
+
+    def add(self, record: TrialRecord) -> None:
+        """Append a finished trial to the tables; write the rest again if it is time."""
+        row, epochs, rejections = self._take(record)
+        self._append("trials", trials.trials_frame([row], self.identity, self._on_test))
+        if epochs:
+            self._append("epochs", trials.epochs_frame(epochs, self.identity))
+        if rejections:
+            self._append("rejections", trials.rejections_frame(rejections, self.identity))
+        if time.monotonic() >= self._next_rewrite:
+            self.rewrite()
+
+    def _take(self, record: TrialRecord) -> tuple[Row, list[Row], list[Row]]:
+        row = trials.trial_row(record, self.config.rules.target)
+        epochs, rejections = trials.epoch_rows(record), trials.rejection_rows(record)
+        self._trials.append(row)
+        self._epochs += epochs
+        self._rejections += rejections
+        self.counts[record.state] += 1
+        return row, epochs, rejections
+
+    @property
+    def _on_test(self) -> bool:
+        return self.config.selected_on_test
+
+    def _append(self, name: str, frame: pd.DataFrame) -> None:
+        files.append_text(self.folder / f"{name}.csv", to_csv(frame, header=False))
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """All tables of the study by name."""
+        frame = trials.trials_frame(self._trials, self.identity, self._on_test)
+        found = {
+            "trials": frame,
+            "epochs": trials.epochs_frame(self._epochs, self.identity),
+            "rejections": trials.rejections_frame(self._rejections, self.identity),
+            "leaderboard": trials.leaderboard(frame, GOALS[self.config.goal]),
+        }
+        return confirmations.with_confirmation(
+            found, self.runs, self.config.rules.target, self.identity
+        )
+
+    def rewrite(self) -> dict[str, pd.DataFrame]:
+        """Write every table, and `study.json`, as a whole; returns the tables."""
+        start = time.monotonic()
+        frames = self.frames()
+        for name, frame in frames.items():
+            files.write_text(self.folder / f"{name}.csv", to_csv(frame))
+        files.write_json(self.folder / "study.json", self._study_json())
+        took = time.monotonic() - start
+        self._next_rewrite = time.monotonic() + max(REWRITE_SECONDS, took / REWRITE_SHARE)
+        return frames
+
+    def _study_json(self) -> dict[str, Any]:
+        states = {state: self.counts[state] for state in sorted(self.counts)}
+        return {"id": self.identity, **self.document(), "trained": self.trained, "states": states}
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTables:
+    """A study as its files tell it: the one way to look at a study, with or without its database.
+
+    `tables` are its CSV files by name; `finalists` and `confirmations` only where there are any.
+    """
+
+    folder: Path
+    name: str
+    identity: str
+    config: StudyConfig
+    document: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """Every finished trial."""
+        return self.tables["trials"]
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """The designs that pass, best first."""
+        return self.tables["leaderboard"]
+
+
+def read_study(folder: Path) -> StudyTables:
+    """Read a study's files; raises `UserError` where one is missing, bad or another study's."""
+    try:
+        document = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or not {"study", "settings", "states"} <= document.keys():
+            raise ValueError("study.json is not a study's")
+        config = StudyConfig.from_dict(document["settings"])
+        name = str(document["study"])
+        identity = document.get("id") or config.identity(name)
+        tables = {
+            table: _read_own(folder / f"{table}.csv", identity)
+            for table in TABLES
+            if table not in _OPTIONAL or (folder / f"{table}.csv").is_file()
+        }
+        return StudyTables(folder, name, identity, config, document, tables)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} holds no study: {Path(error.filename).name} is missing; give the folder of "
+            "a study (results/mnist), or make one: python -m search.run --trials 50"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the study in {folder} cannot be read ({error}); running the study again makes its "
+            f"files anew from {DATABASE}"
+        ) from None
+
+
+_OPTIONAL = ("finalists", "confirmations")
+
+
+def _read_own(path: Path, identity: str) -> pd.DataFrame:
+    """Read a table; raises `ValueError` if it is another study's."""
+    frame = read_table(path)
+    owners = set(frame["study"].dropna()) if "study" in frame else set()
+    if owners - {identity}:
+        raise ValueError(f"{path.name} is of another study: {', '.join(sorted(owners))}")
+    return frame
+
+
+def require_no_orphans(folder: Path) -> None:
+    """Raise `UserError` if a folder holds a study's results without its database.
+
+    A new study would write over them.
+    """
+    if (folder / DATABASE).exists():
+        return
+    names = [f"{name}.csv" for name in TABLES] + ["study.json", "training.json", WEIGHTS]
+    found = [name for name in names if (folder / name).exists()]
+    if found:
+        raise UserError(
+            f"{folder} holds results ({', '.join(found)}) without their database {DATABASE}: a "
+            "new study would write over them. Give another --study NAME (or another --results "
+            f"DIR), put {DATABASE} back, or move the folder away"
+        )

@@ -1,0 +1,215 @@
+"""Trials: records of trials -> rows -> pandas frames. Pure functions.
+
+Frames come in an order that does not depend on who finished first, so that equal studies give
+equal files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from mnist_arch.references import BASELINE
+from mnist_arch.training import EpochRecord
+from search.goals import Goal
+from search.record import TRAINED, TrialRecord
+from search.tables.describe import design_cells
+
+Row = dict[str, Any]
+
+TIME_COLUMNS = ("seconds", "seconds_per_epoch", "images_per_second")
+"""Columns that differ between two runs of the same study."""
+
+DESIGN_COLUMNS = (
+    "fingerprint", "parameters", "macs", "receptive_field", "widths", "dropout", "head",
+)  # fmt: skip
+
+TRIAL_COLUMNS = (
+    "trial", "state", *DESIGN_COLUMNS, "epochs", "validation_accuracy",
+    "best_validation_accuracy", "first_pass_epoch", "train_accuracy", "train_loss",
+    "validation_loss", *TIME_COLUMNS, "learning_rate", "weight_decay", "augmentation_degrees",
+    "seed", "device", "engine", "worker", "selected_on_test", "reason", "design", "study",
+)  # fmt: skip
+
+LEADERBOARD_COLUMNS = (
+    "rank", "trial", "validation_accuracy", *DESIGN_COLUMNS, "epochs", "first_pass_epoch",
+    "best_validation_accuracy", "train_accuracy", "seconds", "seed", "selected_on_test", "study",
+)  # fmt: skip
+
+EPOCH_COLUMNS = (
+    "trial", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
+    "validation_accuracy", "train_seconds", "seconds", "images_per_second", "study",
+)  # fmt: skip
+
+REJECTION_COLUMNS = ("trial", "limit", "counted", "allowed", "message", "study")
+
+_TIME_DIGITS = {"train_seconds": 3, "seconds": 3, "images_per_second": 1}
+
+COUNT_COLUMNS = (
+    "trial", "parameters", "macs", "receptive_field", "epochs", "first_pass_epoch", "seed",
+    "seeds", "failed_seeds", "seed_index", "train_images",
+)  # fmt: skip
+"""Whole numbers that may be missing."""
+
+RANKS = ("accuracy", "parameters", "macs", "epochs", "seconds")
+"""Orders by which finalists can be chosen among the designs that pass."""
+
+_SORT_COLUMNS = {"accuracy": "rank"}
+
+
+def trial_row(record: TrialRecord, target: float) -> Row:
+    """A trial's row of `trials.csv`; `target` is the share in [0, 1] that counts as a pass."""
+    row: Row = {
+        "trial": record.number,
+        "state": record.state,
+        "seed": record.seed,
+        "device": record.device,
+        "engine": record.engine,
+        "worker": record.worker,
+        "reason": record.reason,
+        **_recipe_cells(record),
+    }
+    if record.design is not None:
+        row |= design_cells(record.design)
+        row["design"] = json.dumps(record.design.to_dict(), separators=(",", ":"))
+    if record.epochs and record.state in TRAINED:
+        row |= _epoch_cells(record, target)
+    return row
+
+
+def _recipe_cells(record: TrialRecord) -> Row:
+    if record.recipe is None:
+        return {}
+    return {
+        "learning_rate": record.recipe["learning_rate"],
+        "weight_decay": record.recipe["weight_decay"],
+        "augmentation_degrees": record.recipe["augmentation"]["degrees"],
+    }
+
+
+def _epoch_cells(record: TrialRecord, target: float) -> Row:
+    """What a trial's epochs come to; accuracy is that of the last epoch, never of a chosen one."""
+    last = record.epochs[-1]
+    seconds = sum(epoch.seconds for epoch in record.epochs)
+    train_seconds = sum(epoch.train_seconds for epoch in record.epochs)
+    images = sum(epoch.images_per_second * epoch.train_seconds for epoch in record.epochs)
+    passes = [e.epoch for e in record.epochs if e.validation_accuracy >= target]
+    return {
+        "epochs": last.epoch,
+        "validation_accuracy": last.validation_accuracy,
+        "best_validation_accuracy": max(e.validation_accuracy for e in record.epochs),
+        "first_pass_epoch": passes[0] if passes else None,
+        "train_accuracy": last.train_accuracy,
+        "train_loss": last.train_loss,
+        "validation_loss": last.validation_loss,
+        "seconds": round(seconds, 2),
+        "seconds_per_epoch": round(seconds / len(record.epochs), 3),
+        "images_per_second": round(images / train_seconds, 1),
+    }
+
+
+def epoch_rows(record: TrialRecord) -> list[Row]:
+    """A trial's rows of `epochs.csv`."""
+    epochs = record.epochs if record.state in TRAINED else ()
+    return [{"trial": record.number, **asdict(epoch)} for epoch in epochs]
+
+
+def rejection_rows(record: TrialRecord) -> list[Row]:
+    """A trial's rows of `rejections.csv`, one a broken limit."""
+    return [{"trial": record.number, **asdict(broken)} for broken in record.rejections]
+
+
+def trials_frame(rows: Iterable[Row], study: str, selected_on_test: bool) -> pd.DataFrame:
+    """Trials' rows as a frame, in order of their numbers; `study` is the study's identity."""
+    frame = pd.DataFrame(list(rows), columns=list(TRIAL_COLUMNS)).sort_values("trial")
+    frame["selected_on_test"], frame["study"] = selected_on_test, study
+    return whole_numbers(frame)
+
+
+def epochs_frame(rows: Iterable[Row], study: str) -> pd.DataFrame:
+    """Epochs' rows as a frame, in order of trials and epochs."""
+    frame = pd.DataFrame(list(rows), columns=list(EPOCH_COLUMNS)).sort_values(["trial", "epoch"])
+    return frame.assign(study=study).round(_TIME_DIGITS).reset_index(drop=True)
+
+
+def rejections_frame(rows: Iterable[Row], study: str) -> pd.DataFrame:
+    """Broken limits' rows as a frame, in order of trials and limits."""
+    frame = pd.DataFrame(list(rows), columns=list(REJECTION_COLUMNS))
+    return frame.assign(study=study).sort_values(["trial", "limit"]).reset_index(drop=True)
+
+
+def whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same frame with the columns that count as whole numbers, its rows numbered from 0."""
+    columns = [column for column in COUNT_COLUMNS if column in frame]
+    return frame.astype(dict.fromkeys(columns, "Int64")).reset_index(drop=True)
+
+
+def log_frame(epochs: Sequence[EpochRecord]) -> pd.DataFrame:
+    """One row an epoch of a single training."""
+    return pd.DataFrame([asdict(epoch) for epoch in epochs]).round(_TIME_DIGITS)
+
+
+def leaderboard(trials: pd.DataFrame, goal: Goal) -> pd.DataFrame:
+    """Rank the passing trials as the goal orders them, best first.
+
+    Ties go by the goal's further columns, the last of them the trial's number, so that the same
+    trials give the same file in any input order.
+    """
+    ranked = _ordered(trials[trials["state"] == "passed"], goal)
+    ranked = ranked.assign(rank=range(1, len(ranked) + 1))
+    return ranked[list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
+
+
+def nearest(trials: pd.DataFrame, top: int = 3) -> pd.DataFrame:
+    """The trials that missed the target by least, best first."""
+    missed = trials[trials["state"] == "missed"]
+    by = ["validation_accuracy", "parameters", "trial"]
+    return missed.sort_values(by, ascending=[False, True, True]).head(top)
+
+
+def _ordered(trials: pd.DataFrame, goal: Goal) -> pd.DataFrame:
+    columns, ascending = zip(*goal.order, strict=True)
+    return trials.sort_values(list(columns), ascending=list(ascending))
+
+
+def in_order(ranked: pd.DataFrame, sort: str, top: int | None) -> pd.DataFrame:
+    """A leaderboard by one of `RANKS` or by `trial`, ties by rank; only the first `top` if given.
+
+    `epochs` are those of the whole training: when a design passed first is a fact, never used to
+    choose.
+    """
+    rows = ranked.sort_values([_SORT_COLUMNS.get(sort, sort), "rank"])
+    return rows if top is None else rows.head(top)
+
+
+def baseline(trials: pd.DataFrame) -> pd.DataFrame:
+    """The row that trained the assignment's own design; none if no trial did."""
+    trained = trials["state"].isin(TRAINED) & trials["validation_accuracy"].notna()
+    return trials[trained & (trials["fingerprint"] == BASELINE.fingerprint)].head(1)
+
+
+def refusals(rejections: pd.DataFrame) -> pd.DataFrame:
+    """One row a limit: how many proposals broke it, and by how much."""
+    grouped = rejections.groupby("limit")
+    frame = grouped.agg(
+        proposals=("trial", "nunique"),
+        allowed=("allowed", "first"),
+        median=("counted", "median"),
+        largest=("counted", "max"),
+    )
+    return frame.reset_index()
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame's rows by column name, with None for what is missing."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def counts_in_words(states: Mapping[Any, int], names: Sequence[str]) -> str:
+    """How many trials are in each state, as `7 passed, 3 missed`."""
+    return ", ".join(f"{states.get(name, 0)} {name}" for name in names)
