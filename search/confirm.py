@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
+from search import ConfirmConfig, confirm, open_study
 from search import options as common
 
 EXAMPLES = """\
@@ -45,10 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="compare two confirmed trials' designs; trains nothing",
     )  # fmt: skip
     common.add_confirmation_options(parser, seeds=5)
-    parser.add_argument(
-        "--workers", type=common.workers, default="auto", metavar="N|auto",
-        help="processes; auto is one a core on a CPU, one on a GPU",
-    )  # fmt: skip
+    common.add_workers(parser)
     common.add_machine_options(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the last block")
     return parser
@@ -57,14 +54,26 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Confirm, or compare; returns the exit status."""
     options = make_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, common.interrupt)
     if options.compare:
-        from search.confirmation.screens import show_comparison
+        from search.terminal.confirmation import comparison
 
-        return show_comparison(options.study, *options.compare)
-    from search.conductors.confirming import confirm
-
-    return confirm(options)
+        print(comparison(open_study(options.study), *options.compare))
+        return common.EXIT_DONE
+    outcome = confirm(
+        ConfirmConfig(
+            options.study,
+            options.top,
+            options.trial and tuple(options.trial),
+            options.rank_by,
+            options.seeds,
+            options.workers,
+            machine=common.machine_of(options),
+            quiet=options.quiet,
+        )
+    )
+    if outcome.interrupted:
+        return common.EXIT_INTERRUPTED
+    return common.EXIT_DONE if outcome.is_yes else common.EXIT_NO
 
 
 if __name__ == "__main__":

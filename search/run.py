@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
+from search import RunConfig, search
 from search import options as common
 
 EXAMPLES = """\
@@ -41,10 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--results", type=Path, default=Path("results"), metavar="DIR",
         help="folder that holds the study's (default %(default)s)",
     )  # fmt: skip
-    group.add_argument(
-        "--workers", type=common.workers, default="auto", metavar="N|auto",
-        help="processes; auto is one a core on a CPU, one on a GPU",
-    )  # fmt: skip
+    common.add_workers(group)
     group.add_argument(
         "--search-recipe", action="store_true",
         help="also search the learning rate, the weight decay and the augmentation",
@@ -71,11 +68,19 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the search; returns the exit status."""
     options = make_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, common.interrupt)
-    from search.conductors.searching import conduct
-
-    settings = common.settings_of(options, options.search_recipe, not options.no_pruning)
-    return conduct(options, settings)
+    config = common.config_of(
+        options, search_recipe=options.search_recipe,
+        schedule="none" if options.no_pruning else "halving",
+    )  # fmt: skip
+    run = RunConfig(
+        options.study, options.results, options.trials, options.workers, options.timeout,
+        options.finalists, options.seeds, options.rank_by, machine=common.machine_of(options),
+        quiet=options.quiet,
+    )  # fmt: skip
+    outcome = search(config, run)
+    if outcome.interrupted:
+        return common.EXIT_INTERRUPTED
+    return common.EXIT_DONE if outcome.is_yes else common.EXIT_NO
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from search import open_study
 from search import options as common
 
 SORTS = (*common.RANKS, "trial")
@@ -50,14 +51,25 @@ def main(arguments: list[str] | None = None) -> int:
     if options.what[0] == "design":
         if len(options.what) != 2:
             parser.error("design takes one name or JSON file: search.show design assignment")
-        from search.layers import show_design
+        from search.terminal.layers import show_design
 
-        return show_design(options)
+        name = options.what[1]
+        rules = common.rules_of(options)
+        allowed = show_design(common.read_design(name), name, rules, options.csv)
+        return common.EXIT_DONE if allowed else common.EXIT_NO
     if len(options.what) != 1:
         parser.error(f"one study's folder at a time, got {len(options.what)}")
-    from search.screens import show_study
+    study = open_study(options.what[0])
+    if options.csv:
+        from search.tables.files import to_csv
+        from search.tables.trials import in_order
 
-    return show_study(options)
+        sys.stdout.write(to_csv(in_order(study.leaderboard, options.sort, options.top)))
+        return common.EXIT_DONE
+    from search.terminal.study import show_study
+
+    show_study(study, options.sort, options.top)
+    return common.EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -32,9 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--study", type=common.name, metavar="NAME",
         help="folder in the results for the log (default: train-DESIGN, never overwritten)",
     )  # fmt: skip
-    parser.add_argument(
-        "--threads", type=common.whole(1, 1_000), metavar="N", help="default: all cores"
-    )
+    common.add_threads(parser)
     common.add_training_options(parser)
     return parser
 
@@ -43,9 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Train one design; returns the exit status."""
     options = make_parser().parse_args(arguments)
     design = common.read_design(options.design)
-    from search.conductors.training import train_single
+    config = common.config_of(options)
+    from mnist_arch.references import REFERENCE_DESIGNS
+    from search.single import Single, train_single
 
-    return train_single(options, common.settings_of(options), design)
+    name = options.design if options.design in REFERENCE_DESIGNS else Path(options.design).stem
+    machine = common.machine_of(options)
+    result = train_single(Single(design, name, config, machine, options.results, options.study))
+    if result is None:
+        return common.EXIT_INTERRUPTED
+    return common.EXIT_DONE if result.outcome == "finished" else common.EXIT_NO
 
 
 if __name__ == "__main__":

@@ -1,63 +1,52 @@
-"""Screens: what `search.show` prints of a study."""
+"""Study: what `search.show` prints of one."""
 
 from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from search import options as common
-from search import tables
-from search.confirmation.screens import print_confirmation
-from search.confirmation.tables import luck
-from search.confirmation.words import confirmed_cell, luck_lines
 from search.formats import STANDARD_ERROR, duration, percent
-from search.reading import read_study
+from search.storage import DATABASE
+from search.tables import trials
+from search.tables.confirmations import luck
+from search.tables.files import StudyTables
+from search.terminal.confirmation import confirmed_cell, luck_lines, print_confirmation
+from search.terminal.console import command_line, plain_console
 
 
-def show_study(options: argparse.Namespace) -> int:
-    """Print a study's leaderboard and refusals; raises `UserError` where there is no study."""
-    folder = Path(options.what[0])
-    document, frames = read_study(folder)
-    ranked = tables.in_order(frames["leaderboard"], options.sort, options.top)
-    if options.csv:
-        sys.stdout.write(tables.to_csv(ranked))
-        return common.EXIT_DONE
-    console = Console(highlight=False)
-    _print_head(console, folder, document)
-    if ranked.empty:
-        _print_nearest(console, frames["trials"], document)
+def show_study(study: StudyTables, sort: str, top: int | None) -> None:
+    """Print a study's leaderboard, what the rules refused and what was confirmed."""
+    console = plain_console()
+    _print_head(console, study)
+    if study.leaderboard.empty:
+        _print_nearest(console, study)
     else:
-        console.print(_leaderboard_table(ranked, len(frames["leaderboard"])))
-    _print_baseline(console, frames["trials"])
-    _print_refusals(console, frames["rejections"])
-    _print_confirmation(console, folder, frames["trials"], document)
+        ranked = trials.in_order(study.leaderboard, sort, top)
+        console.print(_leaderboard_table(ranked, len(study.leaderboard)))
+    _print_baseline(console, study)
+    _print_refusals(console, study.tables["rejections"])
+    _print_confirmation(console, study)
     console.print(
         f"One seed each, after the last epoch; {STANDARD_ERROR}: a list of candidates.\n"
-        f"Every trial: {folder / 'trials.csv'}; columns: results/README.md",
+        f"Every trial: {study.folder / 'trials.csv'}; columns: results/README.md",
         soft_wrap=True,
     )
-    return common.EXIT_DONE
 
 
-def _print_head(console: Console, folder: Path, document: dict[str, Any]) -> None:
-    states, settings = document["states"], document["settings"]
+def _print_head(console: Console, study: StudyTables) -> None:
+    config, states = study.config, study.document["states"]
     counts = ", ".join(f"{number} {state}" for state, number in states.items() if number)
     console.print(
-        f"Study {document['study']!r} in {folder}: {counts or 'no trial yet'}; "
-        f"{duration(document['seconds'])} of search, seed {settings['seed']}, "
-        f"{settings['epochs']} epochs, protocol {settings['protocol']}.",
-        soft_wrap=True,
-    )
-    if settings["train_images"] is not None:
-        console.print(f"Fitted on {settings['train_images']:,} images only: a try-out.")
-    if settings["protocol"] == "assignment":
+        f"Study {study.name!r} in {study.folder}: {counts or 'no trial yet'}; "
+        f"{duration(study.document['seconds'])} of search, seed {config.seed}, "
+        f"{config.full_epochs} epochs, protocol {config.protocol}.",
+
+    )  # fmt: skip
+    if config.train_images is not None:
+        console.print(f"Fitted on {config.train_images:,} images only: a try-out.")
+    if config.selected_on_test:
         console.print("Validated on the test images: every figure is selected on the test set.")
 
 
@@ -72,7 +61,7 @@ def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
     for heading in ("rank", "trial", "validation", "parameters", last):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("design", overflow="fold")
-    for row in tables.rows_of(ranked):
+    for row in trials.rows_of(ranked):
         head = str(row["head"]).replace("convolution", "conv")
         dropout = str(row["dropout"]).partition(" after ")[0]
         star = "*" if row.get("pareto") else ""
@@ -87,19 +76,18 @@ def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
     return table
 
 
-def _print_nearest(console: Console, trials: pd.DataFrame, document: dict[str, Any]) -> None:
+def _print_nearest(console: Console, study: StudyTables) -> None:
     """Say that nothing passes, and what came nearest."""
-    target = document["settings"]["rules.target"]
-    console.print(f"No design passes {percent(target)} after its last epoch.")
-    for row in tables.nearest(trials).to_dict("records"):
+    console.print(f"No design passes {percent(study.config.rules.target)} after its last epoch.")
+    for row in trials.rows_of(trials.nearest(study.trials)):
         console.print(
             f"  nearest: trial {row['trial']}, {percent(row['validation_accuracy'])}, "
             f"{row['parameters']:,} parameters, {row['widths']}"
         )
 
 
-def _print_baseline(console: Console, trials: pd.DataFrame) -> None:
-    for row in tables.baseline(trials).to_dict("records"):
+def _print_baseline(console: Console, study: StudyTables) -> None:
+    for row in trials.rows_of(trials.baseline(study.trials)):
         console.print(
             f"Baseline, trial {row['trial']} (the assignment's own design): "
             f"{percent(row['validation_accuracy'])}, {row['parameters']:,} parameters, "
@@ -108,20 +96,19 @@ def _print_baseline(console: Console, trials: pd.DataFrame) -> None:
         )
 
 
-def _print_confirmation(
-    console: Console, folder: Path, trials: pd.DataFrame, document: dict[str, Any]
-) -> None:
+def _print_confirmation(console: Console, study: StudyTables) -> None:
     """Print what confirmation came to, if there was one, and how much of the best was luck."""
-    path = folder / "finalists.csv"
-    if path.is_file():
-        target = document["settings"]["rules.target"]
-        print_confirmation(console, trials, tables.read_table(path), target)
+    if "finalists" in study.tables:
+        print_confirmation(console, study)
         return
-    for line in luck_lines(luck(trials)):
-        console.print(line, soft_wrap=True)
-    on_test = document["settings"]["protocol"] == "assignment"
-    if (folder / "study.db").is_file() and not on_test and document["states"]["passed"]:
-        console.print(f"Not confirmed yet: python -m search.confirm {folder}", soft_wrap=True)
+    for line in luck_lines(luck(study.trials)):
+        console.print(line)
+    can_be = (study.folder / DATABASE).is_file() and not study.config.selected_on_test
+    if can_be and len(study.leaderboard):
+        console.print(
+            f"Not confirmed yet: {command_line('confirm', study.folder)}",
+
+        )  # fmt: skip
 
 
 def _print_refusals(console: Console, rejections: pd.DataFrame) -> None:
@@ -133,7 +120,7 @@ def _print_refusals(console: Console, rejections: pd.DataFrame) -> None:
     table.add_column("limit")
     for heading in ("proposals", "allowed", "counted, median", "largest"):
         table.add_column(heading, justify="right")
-    for row in tables.refusals(rejections).to_dict("records"):
+    for row in trials.rows_of(trials.refusals(rejections)):
         table.add_row(
             str(row["limit"]),
             f"{row['proposals']:,}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections.abc import Sequence
@@ -12,33 +11,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mnist_arch.design import Design
 from mnist_arch.plan import Plan, plan
 from mnist_arch.rules import Rejected, Rules, notes
-from search import options as common
 
 COLUMNS = ("layer", "then", "output_shape", "parameters", "macs", "receptive_field")
 
 
-def show_design(options: argparse.Namespace) -> int:
-    """Print a design's layer table and what the rules say of it; 1 if they refuse it.
+def show_design(design: Design, name: str, rules: Rules, as_csv: bool) -> bool:
+    """Print a design's layer table and what the rules say of it; returns whether they allow it.
 
-    Raises `UserError` for a design that cannot be read or walked.
+    As CSV it is the table alone. Raises `UserError` for a design that cannot be walked.
     """
-    design = common.read_design(options.what[1])
     walked = plan(design)
-    if options.csv:
+    if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([COLUMNS, *plan_rows(walked)])
-        return common.EXIT_DONE
+        return True
     console = Console(highlight=False)
-    console.print(layer_table(walked, f"design {options.what[1]}"))
+    console.print(layer_table(walked, f"design {name}"))
     console.print(
         f"Parameters: {walked.parameters:,}. MACs an image: {walked.macs:,}. Receptive field: "
         f"{walked.receptive_field}x{walked.receptive_field} pixels. Fingerprint: "
         f"{design.fingerprint}.",
         soft_wrap=True,
     )
-    return _print_verdict(console, walked, common.rules_of(options))
+    return _print_verdict(console, walked, rules)
 
 
 def plan_rows(walked: Plan) -> list[tuple[str, str, str, int, int, int]]:
@@ -76,7 +74,11 @@ def rows_table(
     A receptive field that is None stays blank.
     """
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False
+        title=escape(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_footer=True,
+        pad_edge=False,
     )
     table.add_column("layer", "total", no_wrap=True)
     table.add_column(second, no_wrap=True)
@@ -93,15 +95,15 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _print_verdict(console: Console, walked: Plan, rules: Rules) -> int:
-    """Print what the rules say; returns the exit status."""
+def _print_verdict(console: Console, walked: Plan, rules: Rules) -> bool:
+    """Print what the rules say; returns whether they allow the design."""
     try:
         rules.check(walked.design)
     except Rejected as rejected:
         for rejection in rejected.rejections:
             console.print(f"[red]refused[/red]  {rejection}", soft_wrap=True)
-        return common.EXIT_NO
+        return False
     console.print("[green]allowed[/green]  by the rules on layers and parameters")
     for note in notes(walked):
         console.print(f"[yellow]note[/yellow]     {note}; refused under --strict", soft_wrap=True)
-    return common.EXIT_DONE
+    return True

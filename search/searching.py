@@ -1,0 +1,303 @@
+"""Searching: a whole search, and a whole confirmation, from opening the study to the last line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from rich.console import Console
+
+from mnist_arch.data import load
+from mnist_arch.engine import Engine, choose_engine
+from mnist_arch.errors import UserError
+from search import facts, files, record
+from search.config import ConfirmConfig, RunConfig, StudyConfig
+from search.confirmation import finalists
+from search.confirmation.confirming import Confirmation
+from search.executors import make_executor
+from search.final_run import Finalist, missing, read_runs
+from search.goals import GOALS
+from search.history import History
+from search.loop import Loop
+from search.samplers import make_sampler
+from search.schedules import SCHEDULES
+from search.space import Space
+from search.storage import (
+    DATABASE,
+    FINISHED,
+    Driver,
+    identity_of,
+    is_there,
+    load_only_study,
+    opened_storage,
+    start_study,
+    storage_url,
+)
+from search.tables.files import StudyFiles, StudyTables, read_study, require_no_orphans
+from search.terminal import confirmation as confirmation_words
+from search.terminal import search as search_words
+from search.terminal.console import plain_console
+from search.terminal.progress import RunsProgress, SearchProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a search or a confirmation came to.
+
+    `confirmed` says whether one of the chosen finalists is confirmed; None where none was to be.
+    """
+
+    study: StudyTables
+    interrupted: bool = False
+    confirmed: bool | None = None
+
+    @property
+    def is_yes(self) -> bool:
+        """Whether there is what was asked for: a design that passes, confirmed if it was to be."""
+        if self.confirmed is None:
+            return not self.study.leaderboard.empty
+        return self.confirmed
+
+
+def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
+    """Search, then confirm the finalists; see `search.search`."""
+    _require_known("--goal", config.goal, GOALS)
+    _require_known("--schedule", config.schedule, SCHEDULES)
+    sampler = make_sampler(config.sampler, config.seed)
+    engine = choose_engine(run.machine.engine, run.machine.device)
+    load("train", run.machine.data)  # a damaged file is told before anything is written
+    if config.selected_on_test or run.finalists:
+        load("test", run.machine.data)  # to be sure of it; a search looks at none of it
+    files.make_folder(run.folder)
+    with files.only_one(run.folder):
+        url = storage_url(run.storage, run.folder)
+        if not is_there(url, run.study):
+            require_no_orphans(run.folder)
+        with opened_storage(url) as storage:
+            study = start_study(
+                storage, run.study, config, GOALS[config.goal].directions, sampler,
+                Space(config.rules.strict, config.search_recipe).first_params(),
+            )  # fmt: skip
+            driver = Driver(study, storage)
+            driver.take_back_all()
+            return _search(driver, config, run, engine)
+
+
+def _require_known(option: str, name: str, known: dict[str, Any]) -> None:
+    if name not in known:
+        raise UserError(f"{option} {name}: must be one of {', '.join(known)}")
+
+
+def _search(driver: Driver, config: StudyConfig, run: RunConfig, engine: Engine) -> Outcome:
+    console = plain_console()
+    note = _RunNote(driver.study, "run", run.to_dict(), engine)
+    written = _files(driver.study, config, run.folder)
+    threads, workers = _shares(run.workers, engine, run.trials)
+    executor = make_executor(run.executor, replace(run.machine, threads=threads), workers)
+    progress = SearchProgress(console, run.trials, run.quiet)
+    history = History(driver, written)
+    history.load()
+    loop = Loop(history, config, executor, progress, run.trials, run.timeout_seconds)
+    before = written.trained
+    if before >= run.trials:
+        console.print(search_words.nothing_to_do(run, before))
+        return _last_stage(driver.study, config, run, engine, console, "")
+    progress.start_with(before)
+    progress.note(search_words.opening(config, run, engine, before))
+    note.add(workers=workers, trained_before=before)
+    interrupted = _interrupted_run(loop, progress, note)
+    study = read_study(run.folder)
+    if loop.stop_reason:
+        console.print(loop.stop_reason)
+    skip = "the time is up" if loop.time_is_up else ""
+    why = "interrupted" if interrupted else _why_not(study, run, skip)
+    console.print(search_words.closing(study, not why))
+    if interrupted:
+        console.print("Interrupted; finished trials are kept. Continue with the same command.")
+        return Outcome(study, interrupted=True)
+    return _last_stage(driver.study, config, run, engine, console, skip)
+
+
+def _interrupted_run(loop: Loop, progress: SearchProgress, note: _RunNote) -> bool:
+    """Run a loop; Ctrl-C ends it and keeps every finished trial. Returns whether it did."""
+    try:
+        with progress:
+            loop.run()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        note.write()
+        loop.files.rewrite()
+    return False
+
+
+def _files(study: optuna.Study, config: StudyConfig, folder: Path) -> StudyFiles:
+    """What writes a study's tables, with the final runs that it has."""
+    return StudyFiles(
+        folder, identity_of(study), config, lambda: _document(study), read_runs(study.user_attrs)
+    )
+
+
+def _document(study: optuna.Study) -> dict[str, Any]:
+    """What `study.json` says beside the counts: settings, and every run of the study."""
+    attributes = study.user_attrs
+    runs, confirmations = (
+        [attributes[key] for key in sorted(attributes) if key.startswith(prefix)]
+        for prefix in ("run_", "confirm_")
+    )
+    return {
+        "study": study.study_name,
+        "settings": attributes["settings"],
+        "seconds": round(sum(run["seconds"] for run in runs), 1),
+        "runs": runs,
+        "confirmations": confirmations,
+    }
+
+
+class _RunNote:
+    """What is written down of one run of a command: command, machine, versions, commit."""
+
+    def __init__(
+        self, study: optuna.Study, kind: str, arguments: dict[str, Any], engine: Engine
+    ) -> None:
+        number = sum(key.startswith(f"{kind}_") for key in study.user_attrs)
+        self._study, self._key = study, f"{kind}_{number:03d}"
+        self._start = time.monotonic()
+        self._facts = facts.run_facts(kind, arguments, engine.name, engine.device)
+
+    def add(self, **more: object) -> None:
+        """Add facts, and write them all."""
+        self._facts |= more
+        self.write()
+
+    def write(self) -> None:
+        """Write the facts into the study, with the seconds so far."""
+        seconds = round(time.monotonic() - self._start, 1)
+        self._study.set_user_attr(self._key, {**self._facts, "seconds": seconds})
+
+
+def _shares(workers: int | None, engine: Engine, most: int) -> tuple[int, int]:
+    """Threads of a worker, and how many workers: one a core on a CPU, one on a GPU."""
+    cores = facts.usable_cores()
+    wanted = workers or (cores if engine.device == "cpu" else 1)
+    return max(1, cores // wanted), min(wanted, most)
+
+
+def _why_not(study: StudyTables, run: RunConfig, skip: str) -> str:
+    """Why a search does not end with a confirmation; nothing if it does."""
+    if run.finalists == 0:
+        return "--finalists 0"
+    return skip or finalists.obstacle(study.tables, study.config, study.folder)
+
+
+def _last_stage(
+    study: optuna.Study,
+    config: StudyConfig,
+    run: RunConfig,
+    engine: Engine,
+    console: Console,
+    skip: str,
+) -> Outcome:
+    """Confirm as the last stage of a search, or say in one line why not."""
+    tables = read_study(run.folder)
+    why = _why_not(tables, run, skip)
+    if why:
+        if run.finalists:
+            console.print(f"No confirmation: {why}.")
+        return Outcome(tables)
+    chosen = finalists.best(tables.leaderboard, _records(study), config, run.rank_by, run.finalists)
+    choices = ConfirmConfig(
+        run.folder, run.finalists, None, run.rank_by, run.seeds, run.workers, run.executor,
+        run.machine, run.quiet, run.storage,
+    )  # fmt: skip
+    return _confirm(study, config, choices, chosen, engine, console)
+
+
+def _records(study: optuna.Study) -> finalists.Records:
+    finished = study.get_trials(deepcopy=False, states=FINISHED)
+    return {trial.number: record.read(trial) for trial in finished}
+
+
+def confirm_study(choices: ConfirmConfig) -> Outcome:
+    """Confirm finalists of a study; see `search.confirm`."""
+    engine = choose_engine(choices.machine.engine, choices.machine.device)
+    for part in ("train", "test"):
+        load(part, choices.machine.data)  # a damaged file is told before anything is trained
+    folder = choices.folder
+    with _study_here(folder, choices.storage) as (study, config):
+        written = _files(study, config, folder)
+        records = _records(study)
+        written.load(list(records.values()))
+        why = finalists.obstacle(written.rewrite(), config, folder)
+        if why and (choices.trials is None or config.selected_on_test):
+            raise UserError(f"the study in {folder} has nothing to confirm: {why}")
+        if choices.trials is not None:
+            chosen = finalists.of_trials(records, config, choices.trials)
+        else:
+            board = read_study(folder).leaderboard
+            chosen = finalists.best(board, records, config, choices.rank_by, choices.top)
+        return _confirm(study, config, choices, chosen, engine, plain_console())
+
+
+@contextmanager
+def _study_here(folder: Path, storage_name: str) -> Iterator[tuple[optuna.Study, StudyConfig]]:
+    """Hold and open the study in a folder; raises `UserError` where there is none."""
+    url = storage_url(storage_name, folder)
+    if not is_there(url, folder.name):
+        raise UserError(
+            f"{folder} holds no study to confirm: {DATABASE} is missing; give the folder of a "
+            "study that was searched here (results/mnist), or make one: "
+            "python -m search.run --trials 50"
+        )
+    with files.only_one(folder), opened_storage(url) as storage:
+        yield load_only_study(storage, folder / DATABASE)
+
+
+def _confirm(
+    study: optuna.Study,
+    config: StudyConfig,
+    choices: ConfirmConfig,
+    chosen: list[Finalist],
+    engine: Engine,
+    console: Console,
+) -> Outcome:
+    """Do the runs that are missing, and show what all came to."""
+    folder = choices.folder
+    records = _records(study)
+    everyone, about_baseline = finalists.with_baseline(chosen, records, config)
+    written = _files(study, config, folder)
+    written.load(list(records.values()))
+    machine = replace(choices.machine, threads=1)  # so that the workers' number changes no result
+    _, workers = _shares(choices.workers, engine, len(everyone) * choices.seeds)
+    executor = make_executor(choices.executor, machine, workers)
+    orders = missing(everyone, study.user_attrs, choices.seeds)
+    progress = RunsProgress(console, len(orders), choices.quiet)
+    notes = [about_baseline, f"{engine.reason.capitalize()}."]
+    words = confirmation_words.opening(
+        read_study(folder), chosen, choices.seeds, len(orders), notes
+    )
+    console.print(words)
+    interrupted = False
+    if orders:
+        note = _RunNote(study, "confirm", choices.to_dict(), engine)
+        note.add(workers=workers)
+        try:
+            with progress:
+                Confirmation(study, config, folder, written, executor, progress).train(orders)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            note.write()
+            written.rewrite()
+    tables = read_study(folder)
+    first = confirmation_words.confirmed_first(tables, chosen, written.runs)
+    if "finalists" in tables.tables:
+        confirmation_words.print_end(console, tables, first)
+    if interrupted:
+        console.print("Interrupted; finished runs are kept. Continue with the same command.")
+    return Outcome(tables, interrupted, first is not None)

@@ -1,0 +1,1 @@
+"""Terminal: everything that is printed."""

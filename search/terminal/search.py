@@ -1,0 +1,106 @@
+"""Search: the first and the last lines of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mnist_arch.data import VALIDATION_IMAGES
+from mnist_arch.engine import Engine
+from search.config import RunConfig, StudyConfig
+from search.formats import STANDARD_ERROR, duration, percent, points
+from search.record import TO_THE_END, TRAINED
+from search.statistics import expected_optimism
+from search.tables import trials
+from search.tables.files import StudyTables
+from search.terminal.console import command_line
+
+
+def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) -> str:
+    """The first lines of a run; `before` designs are trained already."""
+    rules = config.rules
+    notes = ["shortened: a try-out, not a result"] if config.is_shortened else []
+    if config.selected_on_test:
+        notes.append("validated on the test images, as the class does")
+    limit = rules.parameter_limit
+    below = f" and fewer than {limit:,} parameters" if limit is not None else ""
+    lines = [
+        f"Study {run.study!r}: {before} of {run.trials} designs trained so far; {engine.reason}.",
+        f"A design passes with validation accuracy >= {percent(rules.target)} after epoch "
+        f"{config.full_epochs}{below}.",
+        *(f"Note: {note}." for note in notes),
+    ]
+    return "\n".join(lines)
+
+
+def nothing_to_do(run: RunConfig, before: int) -> str:
+    """What a run says that finds its study done."""
+    return (
+        f"study {run.study!r} already has {before} trained designs and --trials is {run.trials}: "
+        "nothing to search.\nTo go on, give a larger --trials; to start afresh, another --study "
+        f"NAME.\nTo see it: {command_line('show', run.folder)}"
+    )
+
+
+def closing(study: StudyTables, more_follows: bool) -> str:
+    """The last block: how many passed, the best beside the baseline; files, unless more follows."""
+    states = study.trials["state"].value_counts().to_dict()
+    trained = sum(states.get(state, 0) for state in TRAINED)
+    broken = f", {states['broken']} that the machine failed" if "broken" in states else ""
+    lines = [
+        "",
+        f"{trained} designs trained: {trials.counts_in_words(states, TRAINED)}. Not trained: "
+        f"{states.get('rejected', 0)} proposals rejected by the rules, "
+        f"{states.get('duplicate', 0)} duplicates{broken}.",
+        *_best_lines(study),
+    ]
+    if not more_follows:
+        lines += [
+            f"Files: {study.folder}: leaderboard.csv, trials.csv, epochs.csv, rejections.csv, "
+            "study.json",
+            f"Next:  {command_line('show', study.folder)}",
+        ]
+    return "\n".join(lines)
+
+
+def _best_lines(study: StudyTables) -> list[str]:
+    whole = study.trials[study.trials["state"].isin(TO_THE_END)]
+    if whole.empty:
+        return ["No design was trained to its last epoch yet."]
+    lines = _named_lines(study)
+    if study.leaderboard.empty:
+        target = percent(study.config.rules.target)
+        lines.append(f"No design reached {target}; a larger --trials may.")
+    optimism = expected_optimism(whole["validation_accuracy"].tolist(), VALIDATION_IMAGES)
+    lines.append(
+        f"One seed each, judged after the last epoch; {STANDARD_ERROR}, and the best of "
+        f"{len(whole)} is expected to look better than it is by about {points(optimism or 0)} "
+        "points (selection bias)."
+    )
+    if study.config.selected_on_test:
+        lines.append("Validated on the test images: these figures are selected on the test set.")
+    return lines
+
+
+def _named_lines(study: StudyTables) -> list[str]:
+    """Rank 1 of the leaderboard, or the nearest miss, and the baseline where it is another."""
+    ranked = study.leaderboard["trial"].head(1)
+    best = study.trials[study.trials["trial"].isin(ranked)]
+    if best.empty:
+        best = trials.nearest(study.trials, 1)
+    beside = trials.baseline(study.trials)
+    beside = beside[~beside["trial"].isin(best["trial"])]
+    return [
+        *_lines("Best:    ", best, ""),
+        *_lines("Baseline:", beside, "; the assignment's own design"),
+    ]
+
+
+def _lines(name: str, rows: pd.DataFrame, end: str) -> Sequence[str]:
+    return [
+        f"{name} trial {row['trial']}, validation {percent(row['validation_accuracy'])} after "
+        f"epoch {row['epochs']}, {row['parameters']:,} parameters, {row['widths']}, "
+        f"{duration(row['seconds'])}{end}"
+        for row in trials.rows_of(rows)
+    ]
