@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from mnist_arch.errors import UserError
 from search import options as common
-from search.checks.targets import read_target
+from search.foreign.targets import CheckConfig, read_target
 
 EXAMPLES = """\
   python -m search.check net.py:Net
@@ -54,26 +54,36 @@ def make_parser() -> argparse.ArgumentParser:
         "--seeds", type=common.whole(1, 1_000), default=1, metavar="N",
         help="with --train: trainings, with the seeds from --seed on (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--threads", type=common.whole(1, 1_000), metavar="N", help="default: all cores"
-    )
+    common.add_threads(parser)
     common.add_training_options(parser)
     return parser
+
+
+def config_of(options: argparse.Namespace) -> CheckConfig:
+    """The check that a command line asks for; raises `UserError` where its options clash."""
+    return CheckConfig(
+        options.what, options.weights, options.train_it, options.seeds, options.time_limit,
+        common.config_of(options), common.machine_of(options),
+    )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check a target; returns the exit status."""
     options = make_parser().parse_args(arguments)
-    target = read_target(options.what)
-    if options.seeds > 1 and not options.train_it:
-        raise UserError(f"--seeds {options.seeds}: only trainings have seeds; add --train")
-    if options.train_it and options.weights:
-        raise UserError("--train starts from fresh weights; leave --train or --weights away")
-    if options.train_it and target.kind != "design" and options.engine == "lanes":
-        raise UserError("--engine lanes: trains designs only; a module trains with --engine torch")
-    from search.checks.checking import check
+    config = config_of(options)
+    from rich.console import Console
 
-    return check(options, target)
+    from search.foreign.checking import check
+    from search.terminal.check import RUNS_CODE, print_conclusion, print_event
+
+    console = Console(highlight=False, stderr=options.json)
+    if read_target(options.what).kind != "design":
+        console.print(f"[dim]{RUNS_CODE}[/dim]", soft_wrap=True)
+    report = check(config, lambda event: print_event(event, config, console))
+    print_conclusion(report, config, console)
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=2))
+    return common.EXIT_DONE if report.passes else common.EXIT_NO
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from search import facts
 from search import options as common
 
 EXAMPLES = """\
@@ -25,14 +26,57 @@ def main(arguments: list[str] | None = None) -> int:
     make_parser().parse_args(arguments)
     from rich.console import Console
 
-    from search.checkup import data_finding, findings
-
     console = Console(highlight=False)
     for name, finding in findings():
         console.print(f"{name:<12} {finding}", soft_wrap=True, markup=False)
     intact, finding = data_finding()
     console.print(f"{'MNIST':<12} {finding}", soft_wrap=True, markup=False)
     return common.EXIT_DONE if intact else common.EXIT_NO
+
+
+def findings() -> list[tuple[str, str]]:
+    """What there is here, as names and sentences."""
+    import torch
+
+    from mnist_arch.engine import choose_device, choose_engine
+
+    hardware = facts.hardware(choose_device("auto"))
+    versions = facts.versions()
+    return [
+        ("machine", f"{hardware['processor']}, {hardware['memory_gib']} GiB, {hardware['system']}"),
+        ("cores", f"{facts.usable_cores()} usable; a search on the CPU takes one worker a core"),
+        ("device", f"auto is {choose_device('auto')}"),
+        ("engine", choose_engine("auto", "auto").reason),
+        ("lanes", _lanes()),
+        ("torch", f"{versions['torch']}, {torch.get_num_threads()} threads in a single training"),
+        ("versions", ", ".join(f"{name} {found}" for name, found in versions.items())),
+        ("commit", facts.commit()),
+    ]
+
+
+def _lanes() -> str:
+    """Which instruction set lanes runs on, or why it cannot."""
+    from mnist_arch import lanes
+
+    obstacle = lanes.why_not()
+    if obstacle:
+        return f"cannot run: {obstacle}"
+    usable = ", ".join(lanes.usable())
+    return (
+        f"runs with {lanes.instruction_set()} (usable here: {usable}); one thread a worker, "
+        f"{lanes.peak_gflops():.0f} GFLOP/s of multiply-adds measured on one core"
+    )
+
+
+def data_finding() -> tuple[bool, str]:
+    """Whether the packaged MNIST is intact, and a sentence."""
+    from mnist_arch.data import DataError, load
+
+    try:
+        images = sum(len(load(part)) for part in ("train", "test"))
+    except DataError as error:
+        return False, str(error)
+    return True, f"{images:,} images, checksums right"
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from search import ExportConfig
 from search import options as common
 
 EXAMPLES = """\
   python -m search.export results/mnist
-      the best design of the study, to results/mnist/best
+      the first design of the study's leaderboard, to results/mnist/best
   python -m search.export results/mnist --rank 2 --to second
       the next one, to the folder second
+  python -m search.export results/mnist --trial 54
+      the design of that trial, such as the one whose confirmation came out best
   python -m search.export --design my-design.json --to mine
       a design of your own, trained on all 60,000 images first
   python -m search.export --design assignment --to try --epochs 1 --train-images 2000
@@ -46,7 +49,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--to", type=Path, metavar="DIR", help="the folder to write (default: results/STUDY/best)"
     )
     parser.add_argument(
-        "--force", action="store_true", help="write into a folder that holds other files too"
+        "--force",
+        action="store_true",
+        help="write into a folder of other files; those of an export's names are replaced",
     )
     _add_training(parser)
     return parser
@@ -65,7 +70,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recipe", choices=("default", "assignment"), help="with --design (default: default)"
     )
-    group.add_argument("--threads", type=common.whole(1, 1_000), help="default: all cores")
+    common.add_threads(group)
     common.add_machine_options(group)
 
 
@@ -79,9 +84,22 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--design needs --to DIR, the folder to write")
     if options.study is not None and options.recipe is not None:
         parser.error("--recipe goes with --design; a study has its own recipe")
-    from search.exports.exporting import export
+    from mnist_arch.recipe import RECIPES
+    from mnist_arch.references import REFERENCE_DESIGNS
+    from search.exporting.exporting import export
+    from search.terminal.export import print_export, teller
 
-    return export(options)
+    design = options.design and common.read_design(options.design)
+    named = options.design in REFERENCE_DESIGNS
+    config = ExportConfig(
+        study=options.study, rank=options.rank or 1, trial=options.trial, design=design,
+        name=options.design if named else Path(options.design or "").name,
+        recipe=RECIPES[options.recipe or "default"], to=options.to, force=options.force,
+        seed=options.seed, epochs=options.epochs, train_images=options.train_images,
+        machine=common.machine_of(options),
+    )  # fmt: skip
+    print_export(export(config, teller()))
+    return common.EXIT_DONE
 
 
 if __name__ == "__main__":

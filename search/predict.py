@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from search import options as common
+from search.formats import percent
 
 EXAMPLES = """\
   python -m search.predict results/mnist/best digit.png
@@ -39,11 +42,28 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Name the digits in image files; returns the exit status."""
-    options = make_parser().parse_args(arguments)
-    from search.predictions.predicting import predict
+    """Name the digits in image files; returns the exit status.
 
-    return predict(options)
+    Every image is read before anything is printed.
+    """
+    options = make_parser().parse_args(arguments)
+    from search.handwriting.handwriting import read_digit
+    from search.handwriting.predicting import load_export, predict, shown
+
+    network = load_export(options.folder)
+    images = [read_digit(path) for path in options.images]
+    predictions = predict(network, images, options.images)
+    if options.json:
+        print(json.dumps([asdict(each) for each in predictions], indent=2))
+        return common.EXIT_DONE
+    for image, each in zip(images, predictions, strict=True):
+        if options.show:
+            print(shown(image))
+        print(
+            f"{each.image}: {each.digit} ({percent(each.probability)}), "
+            f"then {each.runner_up} ({percent(each.runner_up_probability)})"
+        )
+    return common.EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mnist_arch.build import build
@@ -20,9 +20,9 @@ UNLIMITED = Rules(parameter_limit=None, epoch_limit=None)
 _BYTES_PER_PARAMETER = 4
 
 
-def content(network: nn.Module, metadata: dict[str, str]) -> bytes:
-    """The content of a file of weights; `metadata` is what `metadata_of` gives."""
-    return save(dict(network.state_dict()), metadata)
+def with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
+    """A safetensors file's content with what it says of itself; see `metadata_of`."""
+    return save(load(content), metadata)
 
 
 def metadata_of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -19,21 +18,6 @@ from mnist_arch.training import EVALUATION_BATCH
 from search.formats import percent
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How a model under onnxruntime compares with torch: digits with the same top class."""
-
-    agreeing: int
-    digits: int
-    accuracy: float
-
-    def __str__(self) -> str:
-        return (
-            f"onnxruntime and torch agree on {self.agreeing:,} of {self.digits:,} test digits, "
-            f"ONNX accuracy {percent(self.accuracy)}"
-        )
 
 
 def missing_packages() -> list[str]:
@@ -77,8 +61,10 @@ def onnx_logits(path: Path, digits: Digits) -> Tensor:
     return torch.from_numpy(np.concatenate(parts))
 
 
-def compare(path: Path, guesses: Tensor, digits: Digits) -> Comparison:
-    """Compare a model with torch's guesses, int64 [count], for digits."""
+def agreement(path: Path, predicted: Tensor, digits: Digits) -> str:
+    """How a model compares with the classes, int64 [count], that torch predicts for digits."""
     found = onnx_logits(path, digits).argmax(1)
-    agreeing = int((found == guesses).sum())
-    return Comparison(agreeing, len(digits), float((found == digits.labels).float().mean()))
+    return (
+        f"onnxruntime and torch agree on {(found == predicted).sum():,} of {len(digits):,} test "
+        f"digits, ONNX accuracy {percent(float((found == digits.labels).float().mean()))}"
+    )

@@ -1,14 +1,15 @@
-"""Targets: what `search.check` is asked to check, read without running it. Imports no torch."""
+"""Targets: what a check is asked to check, and how; read without running it. Imports no torch."""
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mnist_arch.errors import UserError
 from mnist_arch.references import REFERENCE_DESIGNS
+from search.config import Machine, StudyConfig
 
 FORMS = "FILE.py:Class, package.module:factory, or a design (FILE.json or a name)"
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
@@ -42,6 +43,35 @@ def read_target(text: str) -> Target:
         return Target(text, "module", place, attribute)
     _require_file(Path(place))
     return Target(text, "file", place, attribute)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckConfig:
+    """What to check: a `target` as `read_target` reads it, filled with `weights` if given.
+
+    `training` has the rules, and says how it is trained, which it is only with `train`, once with
+    each of `seeds` seeds from `training.seed` on. Loading and watching it may take `time_limit`
+    seconds. Raises `UserError` where the choices clash, and for a target that cannot be one.
+    """
+
+    target: str
+    weights: Path | None = None
+    train: bool = False
+    seeds: int = 1
+    time_limit: int = 60
+    training: StudyConfig = field(default_factory=StudyConfig)
+    machine: Machine = field(default_factory=Machine)
+
+    def __post_init__(self) -> None:
+        target = read_target(self.target)
+        if self.seeds > 1 and not self.train:
+            raise UserError(f"--seeds {self.seeds}: only trainings have seeds; add --train")
+        if self.train and self.weights:
+            raise UserError("--train starts from fresh weights; leave --train or --weights away")
+        if self.train and target.kind != "design" and self.machine.engine == "lanes":
+            raise UserError(
+                "--engine lanes: trains designs only; a module trains with --engine torch"
+            )
 
 
 def _without_class(text: str) -> str:

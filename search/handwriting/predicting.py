@@ -1,10 +1,8 @@
-"""Predicting: an exported network reads image files. Nothing of the folder is executed."""
+"""Predicting: an exported network names digits. Nothing of the folder is executed."""
 
 from __future__ import annotations
 
-import argparse
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +12,15 @@ from torch import nn
 
 from mnist_arch.data import Digits
 from mnist_arch.errors import UserError
-from search.exports.readings import logits
-from search.formats import percent
-from search.options import EXIT_DONE, read_design
-from search.predictions.handwriting import read_digit
+from search.exporting.predictions import logits
+from search.options import read_design
 from search.weights import read_weights
 
 SHADES = " .:-=+*#%@"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Prediction:
     """The digit in an image and the runner-up, each with its probability in [0, 1]."""
 
     image: str
@@ -32,27 +28,6 @@ class Reading:
     probability: float
     runner_up: int
     runner_up_probability: float
-
-
-def predict(options: argparse.Namespace) -> int:
-    """Name the digits as the command line says; returns the exit status.
-
-    Every image is read before anything is printed.
-    """
-    network = load_export(options.folder)
-    images = [read_digit(path) for path in options.images]
-    readings = read_digits(network, images, options.images)
-    if options.json:
-        print(json.dumps([asdict(reading) for reading in readings], indent=2))
-        return EXIT_DONE
-    for image, reading in zip(images, readings, strict=True):
-        if options.show:
-            print(shown(image))
-        print(
-            f"{reading.image}: {reading.digit} ({percent(reading.probability)}), "
-            f"then {reading.runner_up} ({percent(reading.runner_up_probability)})"
-        )
-    return EXIT_DONE
 
 
 def load_export(folder: Path) -> nn.Sequential:
@@ -67,16 +42,16 @@ def load_export(folder: Path) -> nn.Sequential:
     return read_weights(paths[1], read_design(str(paths[0])))[0]
 
 
-def read_digits(
+def predict(
     network: nn.Module, images: list[NDArray[np.uint8]], paths: list[Path]
-) -> list[Reading]:
-    """What a network reads in images, each uint8 [28, 28]."""
+) -> list[Prediction]:
+    """What a network sees in images, each uint8 [28, 28]."""
     pixels = torch.from_numpy(np.stack(images))
     digits = Digits(pixels, torch.zeros(len(images), dtype=torch.int64))
     shares, classes = logits(network, digits).softmax(1).topk(2)  # both [images, 2]
     rows = zip(paths, shares.tolist(), classes.tolist(), strict=True)
     return [
-        Reading(str(path), digit, probability, second, second_probability)
+        Prediction(str(path), digit, probability, second, second_probability)
         for path, (probability, second_probability), (digit, second) in rows
     ]
 

@@ -20,8 +20,8 @@ from mnist_arch.build import build
 from mnist_arch.errors import UserError
 from mnist_arch.rules import Rules
 from mnist_arch.training import is_out_of_memory
-from search import options as common
-from search.checks.targets import Target
+from search.foreign.targets import Target
+from search.options import read_design
 
 Factory = Callable[[], nn.Module]
 
@@ -29,7 +29,7 @@ Factory = Callable[[], nn.Module]
 def factory_of(target: Target, rules: Rules) -> Factory:
     """What makes the target's network anew each time; raises `UserError`."""
     if target.kind == "design":
-        design = common.read_design(target.place)
+        design = read_design(target.place)
         return lambda: build(design, rules)
     home = _imported(target)
     made_by = getattr(home, target.attribute, None)

@@ -1,16 +1,20 @@
-"""Provenance: where an exported network comes from, for its docstring and its card."""
+"""Model card: where an exported network comes from and how good it is, in words."""
 
 from __future__ import annotations
 
 import statistics
+import textwrap
 from dataclasses import dataclass, field
 
+from mnist_arch.plan import plan
 from mnist_arch.recipe import Recipe
 from search import facts
-from search.exports.candidates import Candidate
+from search.config import TRAIN_IMAGES
+from search.exporting.candidates import Candidate
+from search.exporting.network_source import TEMPLATES
+from search.exporting.predictions import Predictions
 from search.formats import percent
-
-ALL_IMAGES = 60_000
+from search.tables.describe import design_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,11 @@ class Provenance:
     @property
     def try_out(self) -> str:
         """What marks weights that were trained shorter or on less than a result is; or nothing."""
-        full = (self.epochs, self.images) == (_full_epochs(self.candidate), ALL_IMAGES)
-        return "" if full else "A try-out, not a result: trained shorter or on fewer images."
+        limit = self.candidate.rules.epoch_limit
+        full = self.candidate.epochs if limit is None else limit - 1
+        if (self.epochs, self.images) == (full, TRAIN_IMAGES):
+            return ""
+        return "A try-out, not a result: trained shorter or on fewer images."
 
     @property
     def accuracy(self) -> str:
@@ -84,11 +91,6 @@ class Provenance:
         return f"mnist-arch at commit {self.commit}, {versions}"
 
 
-def _full_epochs(candidate: Candidate) -> int:
-    limit = candidate.rules.epoch_limit
-    return candidate.epochs if limit is None else limit - 1
-
-
 def _optimiser(recipe: Recipe) -> str:
     momentum = f"{'Nesterov ' * recipe.nesterov}momentum {recipe.momentum:g}"
     rate = f"learning rate {recipe.learning_rate:.4g}"
@@ -104,4 +106,42 @@ def _augmentation(recipe: Recipe) -> str:
     return (
         f"each image rotated by up to {affine.degrees:.3g} degrees, shifted by up to "
         f"{affine.shift * 100:.3g} % and scaled by up to {affine.scale * 100:.3g} %"
+    )
+
+
+def docstring(provenance: Provenance) -> str:
+    """What stands at the head of `network.py`, without quotes."""
+    design = provenance.candidate.design
+    facts = [
+        f"Design: {design.fingerprint}; {provenance.candidate.chosen}.",
+        f"Training: {provenance.training}.",
+        f"Weights: {provenance.selection}.",
+        f"Test accuracy: {provenance.accuracy}.",
+        *([provenance.try_out] if provenance.try_out else []),
+        f"Exported by: {provenance.software}.",
+    ]
+    listed = "\n".join(textwrap.fill(f"- {fact}", 98, subsequent_indent="  ") for fact in facts)
+    counted = f"{plan(design).parameters:,} parameters"
+    return f"""\
+A convolutional network that reads handwritten digits: {counted}.
+
+{listed}
+
+It needs torch, numpy and safetensors. Run `python network.py` beside weights.safetensors to judge
+it on MNIST's test images."""
+
+
+def model_card(provenance: Provenance, found: Predictions, onnx: str) -> str:
+    """The page in Markdown; `onnx` is the sentence about `network.onnx`."""
+    worst = [
+        f"{truth} read as {other} ({count:,})" for truth, other, count in found.worst_confusions()
+    ]
+    return TEMPLATES.get_template("README.md.jinja").render(
+        facts=provenance,
+        plan=plan(provenance.candidate.design),
+        cells=design_cells(provenance.candidate.design),
+        test_accuracy=percent(provenance.test_accuracy),
+        mistakes=", ".join(worst) or "none",
+        errors=len(found.errors),
+        onnx=onnx,
     )

@@ -1,1 +1,0 @@
-"""Checks: a target -> loaded and audited in a process of its own (inspection) -> verdicts."""

@@ -1,0 +1,136 @@
+"""Candidates: the design that is to be exported, and how it was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mnist_arch.design import Design, DesignError
+from mnist_arch.errors import UserError
+from mnist_arch.recipe import Recipe
+from mnist_arch.rules import Rules
+from search.formats import percent
+from search.tables.files import StudyTables, read_study
+from search.tables.trials import nearest, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A design with the training it is to have; `chosen` says in one sentence where it is from.
+
+    `study` is None for a design without one.
+    """
+
+    design: Design
+    rules: Rules
+    recipe: Recipe
+    epochs: int
+    chosen: str
+    study: StudyTables | None = None
+
+
+def ranked(folder: Path, rank: int) -> Candidate:
+    """The design that stands at `rank`, from 1, in a study's leaderboard; raises `UserError`."""
+    study = read_study(folder)
+    board = rows_of(study.leaderboard)
+    if not board:
+        raise UserError(_nothing_passes(study))
+    if rank > len(board):
+        raise UserError(
+            f"--rank {rank}: designs of the study in {folder} that pass: {len(board)}; "
+            f"give a rank from 1 to {len(board)}"
+        )
+    row = next(row for row in board if row["rank"] == rank)
+    return _candidate(
+        study,
+        row["trial"],
+        f"trial {row['trial']} of study {study.name}: rank {rank} of {len(board)} passing "
+        f"designs by {_accuracy(row, study)} after the last epoch",
+    )
+
+
+def numbered(folder: Path, trial: int) -> Candidate:
+    """The design of one of a study's trials, whether it passed or not; raises `UserError`."""
+    study = read_study(folder)
+    row = _row(study, trial)
+    end = {"passed": "passed", "missed": "missed the target"}
+    chosen = f"trial {trial} of study {study.name}, chosen by its number; it "
+    chosen += end.get(row["state"], f"was {row['state']}")
+    if row["validation_accuracy"] is not None:
+        chosen += f" with {_accuracy(row, study)}"
+    return _candidate(study, trial, chosen)
+
+
+def _row(study: StudyTables, trial: int) -> dict[str, Any]:
+    rows = rows_of(study.trials[study.trials["trial"] == trial])
+    if rows:
+        return rows[0]
+    numbers = study.trials["trial"]
+    if numbers.empty:
+        raise UserError(
+            f"--trial {trial}: the study in {study.folder} has no trial yet; go on with it: "
+            "python -m search.run"
+        )
+    raise UserError(
+        f"--trial {trial}: the study in {study.folder} has no such trial; its finished ones are "
+        f"between {numbers.min()} and {numbers.max()}"
+    )
+
+
+def _accuracy(row: Mapping[str, Any], study: StudyTables) -> str:
+    on_test = study.config.selected_on_test
+    which = "accuracy on the test images" if on_test else "validation accuracy"
+    return f"{which} ({percent(row['validation_accuracy'])})"
+
+
+def _nothing_passes(study: StudyTables) -> str:
+    """Why a study has nothing to export, and the nearest that it has."""
+    near = rows_of(nearest(study.trials, top=1))
+    if not near:
+        return (
+            f"the study in {study.folder} has no design that was trained to its last epoch; go on "
+            "with it with a larger --trials: python -m search.run"
+        )
+    trial = near[0]["trial"]
+    return (
+        f"no design of the study in {study.folder} passes {percent(study.config.rules.target)}; "
+        f"the nearest is trial {trial} with {percent(near[0]['validation_accuracy'])}: "
+        f"python -m search.export {study.folder} --trial {trial}"
+    )
+
+
+def _candidate(study: StudyTables, trial: int, chosen: str) -> Candidate:
+    """Put together what the study says of a trial; raises `UserError` where it cannot be read."""
+    row = _row(study, trial)
+    try:
+        design = Design.from_json(row.get("design") or "")
+        if design.fingerprint != row["fingerprint"]:
+            raise UserError(f"its fingerprint is {design.fingerprint}")
+    except (DesignError, UserError) as error:
+        raise UserError(
+            f"trial {trial} in {study.folder / 'trials.csv'} does not hold the design of its "
+            f"fingerprint {row['fingerprint']} ({error}); running the study again makes its files "
+            "anew from study.db"
+        ) from None
+    config = study.config
+    return Candidate(
+        design, config.rules, _recipe(config.recipe, row), config.full_epochs, chosen, study
+    )
+
+
+def _recipe(recipe: Recipe, row: Mapping[str, Any]) -> Recipe:
+    """The study's recipe, or the trial's own where recipes were searched."""
+    if pd.isna(row["learning_rate"]):
+        return recipe
+    searched = replace(
+        recipe,
+        learning_rate=float(row["learning_rate"]),
+        weight_decay=float(row["weight_decay"]),
+    )
+    degrees = recipe.augmentation.degrees
+    strength = float(row["augmentation_degrees"]) / degrees if degrees else 1.0
+    return searched.with_augmentation_strength(strength)

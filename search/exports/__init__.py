@@ -1,1 +1,0 @@
-"""Exports: a candidate -> its weights -> readings of the test digits -> the files of a folder."""

@@ -1,0 +1,1 @@
+"""Foreign networks: loaded, audited and trained in a process of their own, held to the rules."""

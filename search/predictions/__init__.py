@@ -1,1 +1,0 @@
-"""Predictions: an image file -> an image such as MNIST's (handwriting) -> the digit in it."""
