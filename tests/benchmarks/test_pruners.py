@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from optuna.pruners import NopPruner
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.pruners import NopPruner, SuccessiveHalvingPruner
 
-from benchmarks.pruners import PRUNERS, main, read_curves, replay
+from benchmarks.pruners import PRUNERS, InUse, main, read_curves, replay
+from search.schedules import Halving
 
 
 def study(folder: Path, curves: list[list[float]]) -> Path:
@@ -51,3 +54,24 @@ def test_a_folder_without_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_curves_are_read_in_order_of_epochs(tmp_path: Path) -> None:
     assert read_curves(study(tmp_path, RISING))[3] == RISING[3]
+
+
+@given(st.lists(st.lists(st.integers(0, 40), min_size=19, max_size=19), min_size=1, max_size=30))
+def test_the_schedule_in_use_is_successive_halving_as_optuna_has_it(
+    curves: list[list[int]],
+) -> None:
+    accuracies = [[value / 40 for value in curve] for curve in curves]
+    order = list(range(len(curves)))
+    ours = replay(accuracies, order, InUse(Halving(), 19))
+    assert ours == replay(accuracies, order, SuccessiveHalvingPruner(3, 3))
+
+
+def test_a_replay_repeats_exactly_for_every_pruner() -> None:
+    order = [5, 3, 8, 1, 0, 11, 2, 9, 4, 10, 7, 6]
+    for make in PRUNERS.values():
+        assert replay(RISING, order, make(6)) == replay(RISING, order, make(6))
+
+
+@pytest.mark.parametrize(("epochs", "rungs"), [(19, (3, 9)), (3, ()), (4, (3,)), (28, (3, 9, 27))])
+def test_rungs_of_halving(epochs: int, rungs: tuple[int, ...]) -> None:
+    assert Halving().rungs(epochs) == rungs

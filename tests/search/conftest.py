@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -9,11 +10,7 @@ import pytest
 import torch
 
 from mnist_arch.data import Digits, holdout, load, stratified
-from mnist_arch.engine import Engine
-from search import study
-from search.objective import Objective
-from search.settings import Settings
-from tests.search.small_export import export_small, quick
+from tests.search.studies import started
 
 
 @pytest.fixture(scope="session")
@@ -29,26 +26,17 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
-def settings() -> Settings:
-    """A study of two epochs."""
-    return Settings(seed=7, epochs=2)
-
-
-@pytest.fixture
-def opened(tmp_path: Path, settings: Settings) -> optuna.Study:
+def opened(tmp_path: Path) -> Iterator[optuna.Study]:
     """A study that has just been started, on SQLite as in real life."""
-    return study.start_study(study.open_storage(study.sqlite_url(tmp_path)), "test", settings)
-
-
-@pytest.fixture
-def objective(settings: Settings, some_digits: tuple[Digits, Digits]) -> Objective:
-    """The objective of that study, on a handful of digits."""
-    return Objective(settings, Engine("torch", "cpu", ""), *some_digits, worker="0")
+    with started(tmp_path) as study:
+        yield study
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported small network; only to be read."""
+    from tests.search.small_export import export_small, quick
+
     folder = tmp_path_factory.mktemp("export")
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import json
+import os
 import pickle
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,16 +19,23 @@ from safetensors.torch import save_file
 from mnist_arch.build import build
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
-from search import check, options
-from search.checks import contained
-from search.checks.contained import Event
-from search.checks.inspection import inspect
-from search.checks.verdicts import statistics_of
-from tests.search.commands import QUICK, run
+from mnist_arch.rules import Rules
+from search import options
+from search.config import StudyConfig
+from search.foreign import contained
+from search.foreign.checking import check as check_target
+from search.foreign.checking import statistics_of
+from search.foreign.contained import Event
+from search.foreign.inspection import inspect
+from search.foreign.targets import CheckConfig
+from tests.search.commands import QUICK, command, environment, run
+
+check = importlib.import_module("search.check")  # `search.check` is the API's function
 
 NET = """
 import torch
 from torch import nn
+
 
 class Net(nn.Module):
     def __init__(self):
@@ -120,8 +129,11 @@ def inspected(*arguments: str) -> list[Event]:
     return [event for event in events if "phase" not in event]
 
 
-def parsed(*arguments: str) -> argparse.Namespace:
-    return check.make_parser().parse_args([*arguments, "--threads", "1"])
+def parsed(*arguments: str) -> CheckConfig:
+    found: CheckConfig = check.config_of(
+        check.make_parser().parse_args([*arguments, "--threads", "1"])
+    )
+    return found
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -304,6 +316,29 @@ def test_one_json_object_says_everything(capsys: pytest.CaptureFixture[str]) -> 
         "fully connected layers in disguise": "broken",
     }  # fmt: skip
     assert "Refused" in printed.err
+
+
+def test_a_check_without_a_command_line() -> None:
+    report = check_target(CheckConfig("assignment"))
+    assert report.passes
+    assert (report.code_was_run, report.training) == (False, None)
+    assert report.to_dict()["parameters"] == 18_430
+    strict = StudyConfig(rules=Rules(parameter_limit=18_430, strict=True))
+    assert check_target(CheckConfig("assignment", training=strict)).broken == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_the_status_is_the_answer_though_nobody_reads_it(tmp_path: Path, more: list[str]) -> None:
+    arguments = command("check", "assignment", "--parameter-limit", "18000", *more)
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` that has left
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            arguments, cwd=tmp_path, env=environment(), stdout=pipe, stderr=subprocess.PIPE,
+            text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_statistics_of_worked_cases() -> None:

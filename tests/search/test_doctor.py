@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from mnist_arch import lanes
+from mnist_arch import data, lanes
 from mnist_arch.data import DataError
-from search import checkup, doctor
+from search import doctor
 
 
 def test_the_doctor_names_engines_devices_and_data(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +31,6 @@ def test_damaged_data_are_status_1(
     def damaged(_: str) -> None:
         raise DataError("MNIST file is damaged")
 
-    monkeypatch.setattr(checkup, "load", damaged)
+    monkeypatch.setattr(data, "load", damaged)
     assert doctor.main([]) == 1
     assert "MNIST file is damaged" in capsys.readouterr().out

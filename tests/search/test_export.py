@@ -1,27 +1,34 @@
 from __future__ import annotations
 
+import csv
+import importlib
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from mnist_arch.build import build
 from mnist_arch.design import Design
-from mnist_arch.errors import UserError
+from mnist_arch.errors import MachineError, UserError
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.training import evaluate
-from search import export, weights
-from search.exports import onnx_file
-from search.exports.folder import FILES
-from search.exports.onnx_file import onnx_logits
-from search.exports.readings import logits
+from search import weights
+from search.config import ExportConfig
+from search.evaluate import Result
+from search.exporting import exporting, onnx_file
+from search.exporting.confirmed import confirmed_runs
+from search.exporting.folder import FILES, require_ours
+from search.exporting.onnx_file import onnx_logits
+from search.exporting.predictions import logits
+from search.tables.files import read_study
 from tests.search.small_export import (
     SMALL,
     STUDY,
@@ -31,6 +38,8 @@ from tests.search.small_export import (
     quick,
     told,
 )
+
+export = importlib.import_module("search.export")  # `search.export` is the API's function
 
 
 @pytest.fixture
@@ -79,9 +88,10 @@ def test_the_onnx_model_says_nothing_of_the_machine(exported: Path) -> None:
 def test_a_model_that_differs_is_counted(exported: Path) -> None:
     digits = few_test_digits("test")
     path = exported / "network.onnx"
-    guesses = onnx_logits(path, digits).argmax(1)
-    guesses[:3] = (guesses[:3] + 1) % 10
-    assert onnx_file.compare(path, guesses, digits).agreeing == TEST_DIGITS - 3
+    predicted = onnx_logits(path, digits).argmax(1)
+    predicted[:3] = (predicted[:3] + 1) % 10
+    agree = f"agree on {TEST_DIGITS - 3} of {TEST_DIGITS} test digits, ONNX accuracy "
+    assert agree in onnx_file.agreement(path, predicted, digits)
 
 
 def test_the_cards_numbers_are_those_of_the_plan_and_the_weights(exported: Path) -> None:
@@ -94,7 +104,9 @@ def test_the_cards_numbers_are_those_of_the_plan_and_the_weights(exported: Path)
     assert f"{walked.receptive_field}x{walked.receptive_field} pixels" in card
     assert f"| test accuracy | {accuracy * 100:.2f} % |" in card
     assert f"({round(TEST_DIGITS * (1 - accuracy))} misread)" in card
-    assert "A try-out, not a result" in card
+    head = card.partition("| parameters")[0].splitlines()
+    assert [bool(line) for line in head] == [True, False, True, False, True, True]
+    assert head[2].startswith("A try-out, not a result")
     assert f"agree on {TEST_DIGITS} of {TEST_DIGITS} test digits" in card
     assert len(card.splitlines()) <= 60
     table = np.loadtxt(exported / "confusion.csv", delimiter=",", skiprows=1, dtype=int)[:, 1:]
@@ -116,7 +128,7 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(
     assert (target / "weights.safetensors").read_bytes() != before
     (target / "notes.txt").write_text("mine")
     arguments = ("--design", "assignment", "--to", target)
-    assert "the folder holds other files (notes.txt); give another" in told(capsys, *arguments)
+    assert "notes.txt there is not of an earlier export; give another" in told(capsys, *arguments)
     export_small(tmp_path, target, "--force")
     assert (target / "notes.txt").read_text() == "mine"
     assert "seed 0" in (target / "README.md").read_text()
@@ -131,9 +143,21 @@ def test_a_failed_export_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(onnx_file, "write_onnx", full)
-    with pytest.raises(UserError, match="No space left on device; free some space"):
+    with pytest.raises(MachineError, match="No space left on device; free some space"):
         export_small(tmp_path, tmp_path / "best")
     assert files_in(tmp_path) == {"small.json"}
+
+
+def keep_weights(
+    study: Path, index: int, accuracy: float, more: dict[str, str]
+) -> dict[str, torch.Tensor]:
+    """Write a file as a confirmation of the baseline does; returns its weights."""
+    state = build(BASELINE).state_dict()
+    metadata = weights.metadata_of(BASELINE, 100 + index, 19, 60_000, accuracy) | more
+    (study / "weights").mkdir(exist_ok=True)
+    path = study / "weights" / f"{BASELINE.fingerprint}-{index}.safetensors"
+    path.write_bytes(save(state, metadata))
+    return state
 
 
 def test_the_first_confirmation_run_is_taken_never_the_best(
@@ -141,17 +165,10 @@ def test_the_first_confirmation_run_is_taken_never_the_best(
 ) -> None:
     quick(monkeypatch)
     monkeypatch.setattr(onnx_file, "PACKAGES", ("no_such_package",))
-    (study / "weights").mkdir()
+    identity = read_study(study).identity
     states = {}
     for index, accuracy in ((10, 0.999), (2, 0.99), (9, 0.995)):
-        network = build(BASELINE)
-        states[index] = network.state_dict()
-        metadata = {
-            "fingerprint": BASELINE.fingerprint, "seed": str(100 + index), "epochs": "19",
-            "images": "60000", "test_accuracy": str(accuracy),
-        }  # fmt: skip
-        name = f"{BASELINE.fingerprint}-{index}.safetensors"
-        (study / "weights" / name).write_bytes(weights.content(network, metadata))
+        states[index] = keep_weights(study, index, accuracy, {"study": identity})
     searched = study / "weights" / f"{BASELINE.fingerprint}-r0123456789ab-0.safetensors"
     searched.write_bytes(b"of another recipe: never read")
     assert export.main([str(study), "--trial", "0"]) == 0
@@ -162,6 +179,7 @@ def test_the_first_confirmation_run_is_taken_never_the_best(
     assert "All 3 runs of the confirmation: mean 99.47 %, standard deviation 0.451 points" in card
     assert "trial 0 of study first-light, chosen by its number; it passed" in card
     assert "try-out" not in card
+    assert card.splitlines()[1:3] == ["", "| | |"]
     assert "Next:  python " in capsys.readouterr().out
 
 
@@ -200,18 +218,92 @@ def test_a_target_that_cannot_be_written_is_told_before_the_training(
     assert capsys.readouterr().out == ""
 
 
-def test_kept_weights_that_are_damaged_or_say_nothing(
-    study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kept_weights_that_are_damaged(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study / "weights").mkdir()
     path = study / "weights" / f"{BASELINE.fingerprint}-0.safetensors"
     path.write_bytes(b"cut")
     assert f"weights {path} cannot be read" in told(capsys, study, "--trial", "0")
-    path.write_bytes(weights.content(build(BASELINE), {"fingerprint": BASELINE.fingerprint}))
-    assert "do not say how they were trained ('seed')" in told(capsys, study, "--trial", "0")
 
 
-@pytest.mark.parametrize("verb", ["export", "predict"])
+def test_weights_of_another_study_are_not_taken(study: Path) -> None:
+    found = read_study(study)
+    with (study / "confirmations.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["trial"] == "0"]
+    seeds = {"seed": rows[0]["seed"], "test_accuracy": rows[0]["test_accuracy"]}
+    keep_weights(study, 0, 0.99, {"study": "0" * 12})  # another study's
+    keep_weights(study, 1, 0.99, {})  # of an earlier version, in no table
+    keep_weights(study, 2, 0.99, seeds | {"epochs": "3"})
+    keep_weights(study, 3, 0.99, {"study": found.identity, "fingerprint": "0" * 12})
+    (study / "weights" / f"{BASELINE.fingerprint}-4.safetensors").write_bytes(
+        save(build(BASELINE).state_dict(), {"fingerprint": BASELINE.fingerprint})
+    )
+    runs, others = confirmed_runs(found, BASELINE)
+    assert runs == []
+    assert [path.stem[-1] for path in others] == ["0", "1", "2", "3", "4"]
+    keep_weights(study, 5, 0.99, seeds)  # of an earlier version, in the table
+    assert [run.path.stem[-1] for run in confirmed_runs(found, BASELINE)[0]] == ["5"]
+    (study / "confirmations.csv").unlink()
+    assert confirmed_runs(read_study(study), BASELINE)[0] == []
+
+
+def test_weights_of_another_study_are_told_and_the_design_is_trained(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_weights(study, 0, 0.99, {"study": "0" * 12})
+
+    def diverges(*_: object) -> Result:
+        return Result("diverged", reason="diverged: the loss became nan")
+
+    monkeypatch.setattr(exporting, "evaluate", diverges)
+    with pytest.raises(UserError, match=r"the training diverged: .* nan; give another --seed"):
+        export.main([str(study), "--trial", "0"])
+    printed = capsys.readouterr().out
+    assert "-0.safetensors are not of this study's confirmation: not taken." in printed
+    assert "Training it on 60,000 images, seed 0" in printed
+
+
+def test_a_training_without_memory_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        exporting, "evaluate", lambda *_: Result("out of memory", reason="out of memory: 9 GiB")
+    )
+    with pytest.raises(MachineError, match="the training ended: out of memory: 9 GiB; free some"):
+        export_small(tmp_path, tmp_path / "best")
+
+
+@pytest.mark.parametrize("name", ["network.py", "README.md", "weights.safetensors"])
+def test_a_users_own_files_of_an_exports_names_are_not_replaced(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    mine, among = tmp_path / "mine", Path(shutil.copytree(exported, tmp_path / "among"))
+    mine.mkdir()
+    for folder in (mine, among):
+        (folder / name).write_text("mine")
+        message = told(capsys, "--design", "assignment", "--to", folder)
+        assert "there is not of an earlier export; give another folder, or --force" in message
+        assert (folder / name).read_text() == "mine"
+    assert f"{mine}: {name} there" in told(capsys, "--design", "assignment", "--to", mine)
+
+
+def test_the_committed_export_can_be_replaced(tmp_path: Path) -> None:
+    require_ours(Path(shutil.copytree(STUDY / "best", tmp_path / "best")), force=False)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({}, "give either a study's folder or a design"),
+        ({"study": STUDY, "design": SMALL}, "give either a study's folder or a design"),
+        ({"design": SMALL}, "a design needs a folder to write"),
+    ],
+)
+def test_choices_that_clash(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ExportConfig(**choices)
+
+
+@pytest.mark.parametrize("verb", ["check", "doctor", "export", "predict"])
 def test_help_names_examples_and_needs_no_torch(verb: str) -> None:
     script = (
         f"import runpy, sys; sys.argv = ['search.{verb}', '--help']\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,32 @@ def test_changed_source_is_dirty_and_changed_results_are_not(tree: Path) -> None
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "__file__", str(tmp_path / "search/facts.py"))
     assert facts.commit() == "unknown"
+
+
+def test_a_foreign_repository_that_encloses_the_program_is_not_its_commit(tree: Path) -> None:
+    (tree / ".gitignore").write_text(".venv\n")
+    git(tree, "add", "--all")
+    git(tree, "commit", "--quiet", "--message=second")
+    installed = tree / ".venv" / "site-packages" / "search" / "facts.py"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "__file__", str(installed))
+        assert facts.commit() == "unknown"
+    untracked = tree / "search" / "copied.py"
+    untracked.write_text("copied")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "__file__", str(untracked))
+        assert facts.commit() == "unknown"
+
+
+def test_the_facts_of_a_run_name_its_command_and_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["search.run", "--study", "a b"])
+    found = facts.run_facts("run", {"trials": 3}, "torch", "cpu")
+    assert found["command"] == "python -m search.run --study 'a b'"
+    assert (found["arguments"], found["engine"], found["device"]) == ({"trials": 3}, "torch", "cpu")
+    assert found["hardware"]["cores"] >= 1
+    assert found["versions"]["python"].startswith("3.")
 
 
 def test_versions_name_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

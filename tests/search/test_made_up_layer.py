@@ -16,9 +16,9 @@ from mnist_arch import arithmetic, build, layers, plan
 from mnist_arch.design import AveragePool, Conv, Design, DesignError
 from mnist_arch.engine import Engine, engine_of, prepare
 from mnist_arch.rules import Rules
-from search import describe
-from search import layers as tables
-from search.exports import network_file
+from search.exporting import network_source
+from search.tables.describe import describe_widths
+from search.terminal.layers import plan_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,8 +31,8 @@ from torch import nn
 from mnist_arch.arithmetic import Part, parts
 from mnist_arch.build import module_of
 from mnist_arch.layers import LAYER_TYPES
-from search.describe import word
-from search.exports.network_file import source_of
+from search.tables.describe import word
+from search.exporting.network_source import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ TOUCHED = {
     ("mnist_arch/layers.py", "LAYER_TYPES"),
     ("mnist_arch/arithmetic.py", "parts"),
     ("mnist_arch/build.py", "module_of"),
-    ("search/exports/network_file.py", "source_of"),
-    ("search/describe.py", "word"),
+    ("search/exporting/network_source.py", "source_of"),
+    ("search/tables/describe.py", "word"),
 }
 
 
@@ -109,14 +109,14 @@ def test_every_reader_reads_a_made_up_layer(made_up: ModuleType) -> None:
     walked = Rules().check(design)
     assert walked.nodes[2].label == "layer 2 (shuffle of 4 groups)"
     assert walked.nodes[2].operation == made_up.Shuffle(4)
-    assert tables.plan_rows(walked)[2][:3] == ("ChannelShuffle-3", "", "8x28x28")
-    assert describe.describe_widths(design) == "8 shuffle 8"
+    assert plan_rows(walked)[2][:3] == ("ChannelShuffle-3", "", "8x28x28")
+    assert describe_widths(design) == "8 shuffle 8"
     torch.manual_seed(0)
     network = build.build(design).eval()
     assert isinstance(network[3], nn.ChannelShuffle)
     images = torch.randn(3, 1, 28, 28)
     namespace: dict[str, object] = {"__name__": "network", "__file__": "network.py"}
-    exec(network_file.network_source(design, "A network."), namespace)
+    exec(network_source.network_source(design, "A network."), namespace)
     written = namespace["Network"]()  # type: ignore[operator]
     written.load_state_dict(network.state_dict())
     assert torch.equal(written.eval()(images), network(images))
@@ -139,8 +139,8 @@ def test_a_layer_that_a_reader_does_not_know_is_an_error() -> None:
     node = plan.plan(Design((AveragePool(),))).nodes[0]
     with pytest.raises(TypeError, match=r"^Unknown has no function in mnist_arch/build.py$"):
         build.module_of(Unknown(), node)
-    with pytest.raises(TypeError, match=r"^Unknown has no function in network_file.py$"):
-        network_file.source_of(Unknown(), node)
+    with pytest.raises(TypeError, match=r"^Unknown has no function in network_source.py$"):
+        network_source.source_of(Unknown(), node)
     with pytest.raises(DesignError, match="type must be one of"):
         Design.from_dict({"layers": [{"type": "unknown"}]})
     assert arithmetic.parts.dispatch(Unknown) is arithmetic.parts.dispatch(object)

@@ -1,27 +1,39 @@
-"""Every mistake of a user's: one clear message on stderr, exit status 2, no traceback."""
+"""How commands end: one table of exit statuses; a mistake is one message, without a traceback."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mnist_arch.errors import UserError
+from mnist_arch.errors import MachineError, UserError
 from mnist_arch.references import BASELINE
-from search import doctor, options, run, show, train
+from search import __main__ as verbs
+from search import options, run, show, train
 from tests.search.commands import ROOT, command, environment
+from tests.search.studies import EASY, THREE, study_files, three_designs
 
-MAINS = {"run": run.main, "train": train.main, "show": show.main, "doctor": doctor.main}
+MAINS = {"run": run.main, "train": train.main, "show": show.main}
 
 
-def told(capsys: pytest.CaptureFixture[str], verb: str, *arguments: str | Path) -> str:
-    """What a command that ends with status 2 prints on stderr."""
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command changes standard output and the handler of SIGTERM for good: not here."""
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+
+def told(
+    capsys: pytest.CaptureFixture[str], verb: str, *arguments: str | Path, status: int = 2
+) -> str:
+    """What a command that ends with that status prints on stderr."""
     with pytest.raises(SystemExit) as end:
         options.run_command(MAINS[verb], [str(argument) for argument in arguments])
-    assert end.value.code == 2
+    assert end.value.code == status
     message = capsys.readouterr().err
     assert "Traceback" not in message
     return message
@@ -78,7 +90,7 @@ def test_a_results_folder_that_cannot_be_written(
 def test_a_damaged_database(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "study.db").write_bytes(b"not a database" * 100)
-    message = told(capsys, "run", "--results", tmp_path)
+    message = told(capsys, "run", "--results", tmp_path, status=3)
     assert "error: the study's database" in message
     assert "file is not a database" in message
 
@@ -122,8 +134,8 @@ def test_a_design_that_is_not_text(capsys: pytest.CaptureFixture[str], tmp_path:
 
 def test_a_design_of_no_such_name(capsys: pytest.CaptureFixture[str]) -> None:
     message = told(capsys, "show", "design", "resnet")
-    names = "assignment, published-4392, published-7758"
-    assert f"design 'resnet' is neither a name ({names}) nor a readable JSON file" in message
+    assert "design 'resnet' is neither a name (assignment" in message
+    assert "nor a readable JSON file" in message
 
 
 def test_a_folder_without_a_study(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -151,27 +163,120 @@ def test_a_design_that_is_refused_is_shown_with_status_1(
     assert show.main(["design", "assignment", "--strict"]) == 1
 
 
-def test_a_known_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def mistaken(_: list[str] | None) -> int:
-        raise UserError("what was given, what is allowed")
+@pytest.mark.parametrize(
+    ("ending", "status", "message"),
+    [
+        (0, 0, ""),
+        (1, 1, ""),
+        (UserError("what was given, what is allowed"), 2, "error: what was given, what is allowed"),
+        (MachineError("the disk is full"), 3, "error: the disk is full"),
+        (RuntimeError("a bug"), 3, "error: this is a fault of the program; finished trials are"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+    ids=["done", "no", "mistake", "machine", "crash", "interrupted"],
+)
+def test_exit_statuses(
+    capsys: pytest.CaptureFixture[str], ending: int | BaseException, status: int, message: str
+) -> None:
+    def command_that_ends(_: list[str] | None) -> int:
+        if isinstance(ending, BaseException):
+            raise ending
+        return ending
 
     with pytest.raises(SystemExit) as end:
-        options.run_command(mistaken)
-    assert end.value.code == 2
-    assert capsys.readouterr().err == "error: what was given, what is allowed\n"
+        options.run_command(command_that_ends)
+    assert end.value.code == status
+    errors = capsys.readouterr().err
+    assert "".join(errors.splitlines()[-1:]).startswith(message)
+    assert bool(errors) == bool(message)
+    assert ("Traceback" in errors) == isinstance(ending, RuntimeError)
 
 
-def test_ctrl_c_anywhere_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(_: list[str] | None) -> int:
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as end:
-        options.run_command(interrupted)
-    assert end.value.code == 130
-    assert capsys.readouterr().err == "interrupted\n"
+def test_the_statuses_are_told_apart() -> None:
+    statuses = (
+        options.EXIT_DONE, options.EXIT_NO, options.EXIT_MISTAKE, options.EXIT_FAULT,
+        options.EXIT_INTERRUPTED,
+    )  # fmt: skip
+    assert statuses == (0, 1, 2, 3, 130)
 
 
-@pytest.mark.parametrize("verb", ["run", "train", "show", "confirm", "doctor"])
+HEAD = """
+import sys, time
+from search import options
+def talk(_):
+    for number in range(2_000):
+        print("line", number, flush=number % 100 == 0)
+    print("went on to the end", file=sys.stderr)
+    return {status}
+options.run_command(talk)
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_command_whose_reader_leaves_goes_on_and_answers(status: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD.format(status=status)], cwd=ROOT, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == status
+    assert errors == "went on to the end\n"
+
+
+def test_results_without_their_database_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "first-light"
+    folder.mkdir()
+    written = study_files(folder, runs=[], name="first-light")
+    written.load(THREE)
+    written.rewrite()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    there = ("--results", tmp_path, "--study", "first-light")
+    message = told(capsys, "run", *there, "--trials", "1")
+    assert "without their database study.db: a new study would write over them" in message
+    assert "Give another --study NAME (or another --results DIR), put study.db back" in message
+    message = told(capsys, "train", "--design", "assignment", *there)
+    assert "holds results already (study.json): they are never written over; give" in message
+    (folder / ".lock").unlink(missing_ok=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_no_single_training_writes_into_a_studys_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    three_designs(tmp_path / "test", EASY)
+    message = told(capsys, "train", "--design", "assignment", "--results", tmp_path,
+                   "--study", "test")  # fmt: skip
+    assert "holds results already (study.db): they are never written over" in message
+
+
+def test_the_verbs_are_listed_and_run(tmp_path: Path) -> None:
+    def search(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "search", *words], cwd=tmp_path, env=environment(),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    listed = search()
+    assert listed.returncode == 0
+    assert [line.split()[0] for line in listed.stdout.splitlines()[2:]] == list(verbs.VERBS)
+    assert search("--help").stdout == listed.stdout
+    wrong = search("dance")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("error: 'dance' is no verb; choose from doctor, run, show,")
+    shown = search("show", "design", "assignment", "--parameter-limit", "10000")
+    assert shown.returncode == 1
+    assert "parameters: 18,430, must be fewer than 10,000" in shown.stdout
+    assert search("show", "nowhere").returncode == 2
+
+
+@pytest.mark.parametrize("verb", ["run", "train", "show", "confirm"])
 def test_help_names_examples_and_needs_no_torch(verb: str) -> None:
     script = (
         f"import runpy, sys; sys.argv = ['search.{verb}', '--help']\n"

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from mnist_arch.build import build
 from mnist_arch.data import load
 from mnist_arch.design import Design
 from mnist_arch.references import BASELINE
 from search import options, predict
-from search.exports.readings import judge
-from search.predictions.handwriting import read_digit
-from search.predictions.predicting import load_export, read_digits, shown
-from search.weights import content
+from search.exporting.predictions import logits
+from search.handwriting import predicting
+from search.handwriting.handwriting import read_digit
+from search.handwriting.predicting import load_export, shown
 from tests.search.small_export import SMALL
 
 
@@ -68,7 +69,7 @@ def test_pictures_of_mnists_digits_read_as_the_digits_themselves(
 ) -> None:
     network = load_export(exported)
     digits = load("test").take(torch.arange(60))
-    guesses = judge(network, digits).guesses.tolist()
+    predicted = logits(network, digits).argmax(1).tolist()
     same = []
     for polarity in (0, 255):
         images = []
@@ -76,8 +77,8 @@ def test_pictures_of_mnists_digits_read_as_the_digits_themselves(
             picture = Image.fromarray(pixels ^ np.uint8(polarity)).resize((140, 140))
             picture.save(tmp_path / "digit.png")
             images.append(read_digit(tmp_path / "digit.png"))
-        readings = read_digits(network, images, [tmp_path] * len(images))
-        same += [r.digit == guess for r, guess in zip(readings, guesses, strict=True)]
+        found = predicting.predict(network, images, [tmp_path] * len(images))
+        same += [r.digit == label for r, label in zip(found, predicted, strict=True)]
     assert np.mean(same) >= 0.85  # a network of one epoch; a trained one reads 99.9 % alike
 
 
@@ -128,12 +129,12 @@ def test_weights_of_another_shape(
     damaged: Path, digit: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, metadata = damaged / "weights.safetensors", {"fingerprint": SMALL.fingerprint}
-    path.write_bytes(content(build(BASELINE), metadata))
+    path.write_bytes(save(build(BASELINE).state_dict(), metadata))
     assert "does not fit its design (" in told(capsys, damaged, digit)
     network = build(SMALL)
     with torch.no_grad():
         next(network.parameters())[0, 0, 0, 0] = float("nan")
-    path.write_bytes(content(network, metadata))
+    path.write_bytes(save(network.state_dict(), metadata))
     assert "weights that are not finite numbers" in told(capsys, damaged, digit)
 
 
@@ -148,7 +149,7 @@ def test_a_huge_design_is_refused_before_memory_is_spent(
     (damaged / "design.json").write_text(text)
     fingerprint = Design.from_json(text).fingerprint
     (damaged / "weights.safetensors").write_bytes(
-        content(build(SMALL), {"fingerprint": fingerprint})
+        save(build(SMALL).state_dict(), {"fingerprint": fingerprint})
     )
     assert "weights.safetensors is too short for its design" in told(capsys, damaged, digit)
 

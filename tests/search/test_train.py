@@ -9,13 +9,13 @@ import pytest
 from search import train
 from tests.search.commands import QUICK
 
-pytestmark = pytest.mark.slow
+ENGINE = ("--engine", "torch", "--device", "cpu")
 
 
 def test_a_training_keeps_its_log_and_overwrites_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--design", "assignment", *QUICK, "--results", str(tmp_path), "--threads", "1"]
+    arguments = ["--design", "assignment", *QUICK, *ENGINE, "--results", str(tmp_path)]
     assert train.main([*arguments]) == 0
     assert train.main([*arguments]) == 0
     logs = [
@@ -35,7 +35,7 @@ def test_a_training_keeps_its_log_and_overwrites_none(
 def test_the_assignments_protocol_says_that_it_selects_on_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--design", "assignment", *QUICK, "--results", str(tmp_path)]
+    arguments = ["--design", "assignment", *QUICK, *ENGINE, "--results", str(tmp_path)]
     arguments += ["--protocol", "assignment", "--recipe", "assignment", "--study", "log"]
     assert train.main(arguments) == 0
     assert json.loads((tmp_path / "log" / "training.json").read_text())["selected_on_test"]

@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from mnist_arch.design import AveragePool, Conv, Design
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
-from search.exports import candidates
-from tests.search.small_export import STUDY, told
+from search.exporting import candidates
+from search.tables.describe import design_cells
+from search.tables.files import read_study
+from search.tables.trials import DESIGN_COLUMNS, rows_of
+from tests.search.small_export import LOGITS, STUDY, told
 
 
 @pytest.fixture
@@ -84,8 +90,47 @@ def test_a_damaged_study(study: Path, capsys: pytest.CaptureFixture[str]) -> Non
     trials = (study / "trials.csv").read_text()
     (study / "trials.csv").write_text(trials.replace("59aea58c103e", "000000000000"))
     message = told(capsys, study, "--trial", "0")
-    assert "does not describe the design of its fingerprint 000000000000" in message
+    assert "does not hold the design of its fingerprint 000000000000" in message
     document = json.loads((study / "study.json").read_text())
-    del document["settings"]["recipe"]
+    document["settings"]["recipe"]["batch_size"] = "many"
     (study / "study.json").write_text(json.dumps(document))
-    assert "does not hold a study's settings ('recipe')" in told(capsys, study)
+    assert "cannot be read: Expected `int`, got `str`" in told(capsys, study)
+
+
+def test_a_study_of_an_earlier_version_says_how_to_get_its_designs(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = pd.read_csv(study / "trials.csv").drop(columns=["design", "study"])
+    trials.to_csv(study / "trials.csv", index=False)
+    message = told(capsys, study)
+    assert "does not hold the design of its fingerprint 1425e17c11e7 (not JSON" in message
+    assert "running the study again makes its files anew" in message
+
+
+def test_a_fingerprint_that_looks_like_a_number_stays_text(study: Path) -> None:
+    design = next(
+        design
+        for design in (small(width) for width in range(1, 100_000))
+        if re.fullmatch(r"[0-9]+e[0-9]+", design.fingerprint)
+    )
+    trials = pd.read_csv(study / "trials.csv", dtype=str).head(1)
+    trials["fingerprint"] = design.fingerprint
+    trials["design"] = json.dumps(design.to_dict())
+    trials.to_csv(study / "trials.csv", index=False)
+    assert candidates.numbered(study, 0).design == design
+
+
+def small(width: int) -> Design:
+    return Design((Conv(width), AveragePool(), LOGITS))
+
+
+@pytest.mark.parametrize("name", ["first-light", "under-8000", "curves"])
+def test_every_trial_of_the_committed_studies_holds_its_design(name: str) -> None:
+    found = read_study(STUDY.with_name(name))
+    assert found.document["id"] == found.identity == found.config.identity(name)
+    for row in rows_of(found.trials):
+        cells = design_cells(Design.from_json(row["design"]))
+        assert all(row[column] == cells.get(column) for column in DESIGN_COLUMNS)
+    for table in found.tables.values():
+        assert table.columns[-1] == "study"
+        assert set(table["study"]) <= {found.identity}

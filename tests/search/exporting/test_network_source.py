@@ -24,8 +24,7 @@ from mnist_arch.design import (
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
-from search.exports import network_template
-from search.exports.network_file import class_source, network_source
+from search.exporting.network_source import network_source
 from tests.mnist_arch.strategies import can_be_walked, small_graphs
 
 LOGITS = Conv(10, 1, 0, batch_norm=False, relu=False, bias=True)
@@ -63,15 +62,9 @@ def test_the_file_is_the_network_that_build_makes(design: Design) -> None:
     assert list(ours) == list(theirs)
 
 
-def test_the_template_is_the_export_of_the_assignments_design() -> None:
-    template = Path(network_template.__file__).read_text(encoding="utf-8")
-    docstring = template.split('"""')[1].rstrip("\n")
-    assert network_source(BASELINE, docstring) == template
-
-
 def test_the_comments_add_up_to_the_plan() -> None:
-    source = class_source(BASELINE)
-    lines = [line for line in source.splitlines() if "  # " in line]
+    source = network_source(BASELINE, "A network.")
+    lines = [line for line in source.splitlines() if "),  # " in line]
     counts = [int(n.replace(",", "")) for n in re.findall(r"([\d,]+) parameters$", source, re.M)]
     assert sum(counts) == plan(BASELINE).parameters == 18_430
     assert lines[0].strip() == (
@@ -92,7 +85,7 @@ RESIDUAL = Design(
 
 
 def test_the_file_of_a_graph_adds_what_the_plan_adds() -> None:
-    source = class_source(RESIDUAL)
+    source = network_source(RESIDUAL, "A network.")
     assert "self.sums = {6: 2, 10: 6}" in source
     assert plan(RESIDUAL).sums == {6: 2, 10: 6}
 

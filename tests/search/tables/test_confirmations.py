@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from search import tables
-from search.confirmation import statistics, words
-from search.confirmation import tables as confirmation_tables
-from search.confirmation.runs import FinalRun
-from search.confirmation.tables import Luck
+from search import statistics
+from search.final_run import FinalRun
+from search.goals import GOALS
 from search.record import TrialRecord
-from tests.search.studies import THREE, final_run, small, trial
+from search.tables import confirmations, trials
+from search.tables.confirmations import Luck
+from search.tables.files import read_table, to_csv
+from search.terminal import confirmation as words
+from tests.search.studies import EASY, THREE, final_run, small, trial
 
 TARGET = 0.994
 RUNS = [
@@ -24,13 +27,17 @@ RUNS = [
 
 
 def frames(runs: list[FinalRun], *more: TrialRecord) -> dict[str, pd.DataFrame]:
-    return confirmation_tables.with_confirmation(
-        tables.frames_of([*THREE, *more], TARGET, False), runs, TARGET
-    )
+    rows = [trials.trial_row(record, TARGET) for record in (*THREE, *more)]
+    return confirmations.with_confirmation(of_trials(rows), runs, TARGET, "abc")
+
+
+def of_trials(rows: list[trials.Row]) -> dict[str, pd.DataFrame]:
+    frame = trials.trials_frame(rows, "abc", False)
+    return {"trials": frame, "leaderboard": trials.leaderboard(frame, GOALS["accuracy"])}
 
 
 def test_finalists_stand_by_their_mean_with_their_verdicts() -> None:
-    found = tables.rows_of(frames(RUNS)["finalists"])
+    found = trials.rows_of(frames(RUNS)["finalists"])
     assert [row["trial"] for row in found] == [3, 2, 1]
     assert [row["baseline"] for row in found] == [False, False, True]
     assert [words.verdict_of(row) for row in found] == ["proven", "1 failed", "confirmed"]
@@ -46,7 +53,7 @@ def test_runs_in_any_order_give_equal_tables() -> None:
     mixed = list(RUNS)
     random.Random(0).shuffle(mixed)
     one, two = frames(RUNS), frames(mixed)
-    assert tables.to_csv(one["finalists"]) == tables.to_csv(two["finalists"])
+    assert to_csv(one["finalists"]) == to_csv(two["finalists"])
 
 
 def test_the_leaderboard_carries_the_verdicts_of_its_rows() -> None:
@@ -58,7 +65,7 @@ def test_the_leaderboard_carries_the_verdicts_of_its_rows() -> None:
         3,
     ]
     assert board["pareto"].tolist() == [True, False, False]
-    names = (*tables.LEADERBOARD_COLUMNS, "pareto", *confirmation_tables.VERDICT_COLUMNS)
+    names = (*trials.LEADERBOARD_COLUMNS[:-1], "pareto", *confirmations.VERDICT_COLUMNS, "study")
     assert tuple(board.columns) == names
 
 
@@ -67,31 +74,62 @@ def test_a_study_without_runs_has_empty_verdicts_and_no_further_files(tmp_path: 
     assert "finalists" not in found
     assert "confirmations" not in found
     assert found["leaderboard"]["seeds"].isna().all()
-    tables.write_tables(tmp_path, found)
-    assert tables.read_table(tmp_path / "leaderboard.csv")["proven"].isna().all()
+    (tmp_path / "leaderboard.csv").write_text(to_csv(found["leaderboard"]))
+    assert read_table(tmp_path / "leaderboard.csv")["proven"].isna().all()
 
 
 def test_an_empty_study_has_tables_too() -> None:
-    empty = tables.frames_of([], TARGET, False)
-    assert confirmation_tables.with_confirmation(empty, [], TARGET)["leaderboard"].empty
+    empty = confirmations.with_confirmation(of_trials([]), [], TARGET, "abc")
+    assert empty["leaderboard"].empty
 
 
 def test_runs_are_read_back_from_their_file(tmp_path: Path) -> None:
-    tables.write_tables(tmp_path, frames(RUNS))
-    again = tables.read_table(tmp_path / "confirmations.csv")
-    assert tuple(again.columns) == confirmation_tables.RUN_COLUMNS
+    for name, frame in frames(RUNS).items():
+        (tmp_path / f"{name}.csv").write_text(to_csv(frame), encoding="utf-8")
+    again = read_table(tmp_path / "confirmations.csv")
+    assert tuple(again.columns) == confirmations.RUN_COLUMNS
     assert again["test_accuracy"].isna().sum() == 1
     assert again["reason"].dropna().tolist() == ["diverged: loss is nan"]
-    read = tables.read_table(tmp_path / "finalists.csv")
-    assert tuple(read.columns) == confirmation_tables.FINALIST_COLUMNS
-    assert [words.verdict_of(row) for row in tables.rows_of(read)] == [
+    read = read_table(tmp_path / "finalists.csv")
+    assert tuple(read.columns) == confirmations.FINALIST_COLUMNS
+    assert [words.verdict_of(row) for row in trials.rows_of(read)] == [
         "proven", "1 failed", "confirmed",
     ]  # fmt: skip
 
 
+def test_two_trials_of_one_design_are_judged_as_one() -> None:
+    """Judged apart, 1 + 2 seeds were 'confirmed' and 'not confirmed' of the very same network."""
+    twin = trial(9, small(4), 0.8)
+    runs = [
+        final_run(9, 0, 0.9967, design=small(4)),
+        final_run(3, 1, 0.9969),
+        final_run(3, 2, 0.9968),
+    ]
+    found = trials.rows_of(frames(runs, twin)["finalists"])
+    assert [(row["trial"], row["seeds"]) for row in found] == [(3, 3)]
+    together = statistics.verdict([0.9967, 0.9969, 0.9968], TARGET, 10_000)
+    assert found[0]["lower_bound"] == pytest.approx(together.lower_bound, abs=1e-6)
+    assert found[0]["proven"]
+
+
+def test_a_seed_that_failed_in_one_of_two_trials_of_a_design_counts_for_the_design() -> None:
+    runs = [final_run(9, 0, None, "diverged", design=small(4)), final_run(3, 1, 0.9969)]
+    (row,) = trials.rows_of(frames(runs, trial(9, small(4), 0.8))["finalists"])
+    assert (row["trial"], row["seeds"], row["failed_seeds"]) == (3, 2, 1)
+    assert not row["confirmed"]
+
+
+def test_one_design_under_two_recipes_is_judged_as_two() -> None:
+    recipe = EASY.recipe.to_dict()
+    own = trial(9, small(4), 0.8, recipe=recipe)
+    runs = [final_run(3, 0, 0.9967), replace(final_run(9, 0, 0.99, design=small(4)), finalist="x")]
+    found = trials.rows_of(frames(runs, own)["finalists"])
+    assert [(row["trial"], row["seeds"]) for row in found] == [(3, 1), (9, 1)]
+
+
 def test_luck_compares_what_is_expected_with_what_was_measured() -> None:
     found = frames(RUNS)
-    luck = confirmation_tables.luck(found["trials"], found["finalists"])
+    luck = confirmations.luck(found["trials"], found["finalists"])
     assert luck.designs == 3
     assert luck.optimism == statistics.expected_optimism([0.5, 0.6, 0.7], 10_000)
     assert luck.best_drop == pytest.approx(0.7 - 0.9968)
@@ -112,8 +150,9 @@ def test_a_pruned_trials_accuracy_is_no_validation_to_drop_from() -> None:
         (
             Luck(7, 0.00104, None, 0, None),
             [
-                "Luck: the best of 7 designs trained to their last epoch is expected to flatter by "
-                "about 0.10 points (optimizer's curse, Smith and Winkler 2006)."
+                "Luck: the best of 7 designs trained to their last epoch is expected to look "
+                "better than it is by about 0.10 points (selection bias: optimizer's curse, Smith "
+                "and Winkler 2006)."
             ],
         ),
     ],
@@ -146,7 +185,7 @@ def test_comparisons_in_words(first: list[float], second: list[float], text: str
 def test_the_table_of_finalists_fits_a_narrow_terminal() -> None:
     console = Console(width=80, record=True)
     many = [final_run(1, index, 0.99 + index % 2 / 300) for index in range(100)]
-    rows = tables.rows_of(frames([*many, *RUNS[3:]])["finalists"])
+    rows = trials.rows_of(frames([*many, *RUNS[3:]])["finalists"])
     console.print(words.finalists_table(rows))
     text = console.export_text()
     assert "…" not in text

@@ -11,7 +11,7 @@ from mnist_arch.design import (
     Sum,
 )
 from mnist_arch.references import BASELINE, REFERENCE_DESIGNS
-from search.describe import describe_dropout, describe_head, describe_widths, design_cells
+from search.tables.describe import describe_dropout, describe_head, describe_widths, design_cells
 
 
 def test_the_assignments_design_in_words() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from search.confirmation import statistics
+from search import statistics
 
 IMAGES, TARGET = 10_000, 0.994
 RUNS = [0.9951, 0.9957, 0.9946, 0.9953, 0.9949]
@@ -142,7 +142,27 @@ def test_one_seed_can_confirm_and_never_proves() -> None:
 
 def test_a_mean_at_the_target_confirms() -> None:
     assert statistics.verdict([TARGET, TARGET], TARGET, IMAGES).confirmed
-    assert statistics.verdict([TARGET] * 3, TARGET, IMAGES).confirmed  # whatever rounding does
+
+
+@pytest.mark.parametrize("seeds", range(1, 41))
+def test_equal_runs_at_exactly_the_target_are_confirmed_whatever_their_float_mean(
+    seeds: int,
+) -> None:
+    assert statistics.verdict([TARGET] * seeds, TARGET, IMAGES).confirmed
+    one_less = [TARGET] * (seeds - 1) + [TARGET - 1 / IMAGES]
+    assert not statistics.verdict(one_less, TARGET, IMAGES).confirmed
+
+
+def test_the_float_mean_of_six_such_runs_lies_below_the_target() -> None:
+    assert float(np.mean([TARGET] * 6)) < TARGET  # what a comparison of floats would judge by
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=60), st.integers(9_900, 10_000))
+def test_confirmation_is_a_comparison_of_whole_numbers(wrong: list[int], least: int) -> None:
+    values = [(IMAGES - count) / IMAGES for count in wrong]
+    right = sum(IMAGES - count for count in wrong)
+    found = statistics.verdict(values, least / IMAGES, IMAGES)
+    assert found.confirmed == (right >= least * len(wrong))
 
 
 def test_a_failed_run_is_not_passed_and_confirms_nothing() -> None:

@@ -9,7 +9,7 @@ from mnist_arch.build import build
 from mnist_arch.data import Digits
 from mnist_arch.design import AveragePool, Conv, DepthwiseConv, Design, LocalAveragePool, Sum
 from mnist_arch.references import REFERENCE_DESIGNS
-from search.exports.onnx_file import missing_packages, onnx_logits, write_onnx
+from search.exporting.onnx_file import missing_packages, onnx_logits, write_onnx
 
 pytestmark = pytest.mark.skipif(bool(missing_packages()), reason="ONNX is not installed")
 

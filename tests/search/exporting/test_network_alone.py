@@ -4,17 +4,20 @@ import gzip
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from mnist_arch.build import build
 from mnist_arch.data import load
 from mnist_arch.references import BASELINE
 from mnist_arch.training import evaluate
 from search import weights
-from search.exports import network_template
+from search.exporting.network_source import network_source
 from tests.search.small_export import SMALL
 
 MNIST = Path(__file__).parents[3] / "mnist_arch" / "mnist"
@@ -35,6 +38,19 @@ def run_alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The exported `network.py` of the assignment's design, imported."""
+    path = tmp_path_factory.mktemp("alone") / "network.py"
+    path.write_text(network_source(BASELINE, "A network."), encoding="utf-8")
+    spec = spec_from_file_location("network_alone", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_network_py_stands_on_its_own(exported: Path, tmp_path: Path) -> None:
     network, _ = weights.read_weights(exported / "weights.safetensors", SMALL)
     _, accuracy = evaluate(network, load("test"))
@@ -49,31 +65,33 @@ def test_network_py_stands_on_its_own(exported: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith(f"test accuracy {accuracy * 100:.2f} %: ")
 
 
-def test_network_py_finds_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_py_finds_mnist(
+    alone: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digits = load("test")
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for path in MNIST.glob("t10k-*"):
         (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
     for folder in (tmp_path, raw, MNIST, None):  # None: of the installed package
-        images, labels = network_template.test_digits(folder)
+        images, labels = alone.test_digits(folder)
         assert torch.equal(images, digits.images)
         assert torch.equal(labels.long(), digits.labels)
     monkeypatch.setenv("MNIST_DIR", str(tmp_path))
-    assert len(network_template.test_digits(None)[0]) == 10_000
+    assert len(alone.test_digits(None)[0]) == 10_000
 
 
-def test_network_py_tells_what_is_wrong(tmp_path: Path) -> None:
+def test_network_py_tells_what_is_wrong(alone: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     with pytest.raises(ValueError, match=r"weights .* cannot be read: "):
-        network_template.load(path)
+        alone.load(path)
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"weights .* cannot be read: "):
-        network_template.load(path)
-    path.write_bytes(weights.content(build(BASELINE), {"fingerprint": "abc"}))
+        alone.load(path)
+    path.write_bytes(save(build(BASELINE).state_dict(), {"fingerprint": "abc"}))
     with pytest.raises(ValueError, match="belongs to design abc, not to this one, 59aea58c103e"):
-        network_template.load(path)
+        alone.load(path)
     for kind in ("images-idx3", "labels-idx1"):
         (tmp_path / f"t10k-{kind}-ubyte").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"do not hold 10,000 digits"):
-        network_template.test_digits(tmp_path)
+        alone.test_digits(tmp_path)

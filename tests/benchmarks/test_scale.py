@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scale import BLOCK, NAME, Cost, fill, growth, main, measure
+from benchmarks.simulated import Simulated, read_curves
+from mnist_arch.references import BASELINE
+from mnist_arch.rules import Rules
+from search import StudyConfig, open_study
+from search.evaluate import Budget, Task
+from search.executors import EXECUTORS
+
+
+def cost(trained: int, sampler: str, bookkeeping: float) -> Cost:
+    return Cost(trained, sampler, 0.0, bookkeeping + 5.0, 5.0, 1.0, 0.1, 0.1, 100.0)
+
+
+def test_it_runs_in_small(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--marks", "3", "6", "--measured", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "random: bookkeeping a trial at 7 trained designs" in printed  # 3, 2 by each, then 6
+    assert "times that at 3" in printed
+
+
+def test_growth_is_of_the_bookkeeping_without_the_sampler() -> None:
+    costs = [cost(100, "tpe", 20.0), cost(100, "random", 10.0), cost(10_000, "tpe", 30.0)]
+    costs.append(cost(10_000, "random", 25.0))
+    assert growth(costs).splitlines() == [
+        "tpe: bookkeeping a trial at 10,000 trained designs is 1.50 times that at 100",
+        "random: bookkeeping a trial at 10,000 trained designs is 2.50 times that at 100",
+    ]
+
+
+def test_a_study_is_filled_by_copies_that_are_designs_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves = read_curves()
+    monkeypatch.setitem(EXECUTORS, NAME, lambda _machine, _workers: Simulated(curves))
+    monkeypatch.setattr("benchmarks.scale.BLOCK", 3)
+    config = StudyConfig(seed=1, sampler="random")
+    fill(tmp_path, config, 9)
+    found = measure(tmp_path, config, "random", 1)
+    assert found.trained == 9
+    trials = open_study(tmp_path / NAME).trials
+    assert (trials["state"] == "duplicate").sum() == 0
+    block = len(trials) // 3
+    first, second = trials[:block], trials[block : 2 * block]
+    assert list(first["fingerprint"]) == list(second["fingerprint"])
+    assert list(first["validation_accuracy"].dropna()) == list(
+        second["validation_accuracy"].dropna()
+    )
+    assert BLOCK == 100
+
+
+def test_a_simulated_training_repeats_and_is_stopped_where_it_is_told() -> None:
+    task = Task(BASELINE, Rules(), StudyConfig().recipe, Budget(19, None, (3,)), seed=5)
+
+    def trained(stop_after: int | None) -> tuple[str, int, float]:
+        executor = Simulated(read_curves())
+        executor.submit(7, task)
+        assert executor.free == 0
+        while True:
+            (event,) = executor.events(0)
+            assert event.key == 7
+            if event.result is not None:
+                assert executor.free == 1
+                last = event.result.epochs[-1]
+                return event.result.outcome, last.epoch, last.validation_accuracy
+            if event.epoch is not None and event.epoch.epoch == stop_after:
+                executor.answer(7, "enough")
+
+    outcome, epochs, accuracy = trained(None)
+    assert (outcome, epochs) == ("finished", 19)
+    assert 0.9 < accuracy <= 1
+    assert trained(None) == (outcome, epochs, accuracy)
+    assert trained(3)[:2] == ("stopped", 3)

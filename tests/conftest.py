@@ -1,0 +1,27 @@
+"""What all tests share: databases that need not outlive a power cut."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy.event
+from hypothesis import settings
+from sqlalchemy.engine import Engine
+
+settings.register_profile("patient", deadline=None)  # a busy machine makes no test fail
+settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """SQLite does not wait for the disk after each transaction of a test."""
+
+    def relax(connection: object, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(Engine, "connect", relax)
+    yield
+    sqlalchemy.event.remove(Engine, "connect", relax)

@@ -1,0 +1,146 @@
+"""Executors: what is heard of tasks is the same, wherever they run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from mnist_arch.design import AveragePool, Conv, Design
+from mnist_arch.errors import UserError
+from mnist_arch.recipe import RECIPES
+from mnist_arch.rules import Rules
+from mnist_arch.training import EpochRecord
+from search.config import Machine
+from search.evaluate import Budget, Result, Task, evaluate
+from search.executors import EXECUTORS, Event, Executor, make_executor
+from search.executors.processes import Processes
+
+MACHINE = Machine(engine="torch", device="cpu", threads=1)
+HEAD = Conv(10, 1, 0, batch_norm=False, relu=False)
+
+
+def task(width: int = 2, epochs: int = 2, checkpoints: tuple[int, ...] = ()) -> Task:
+    design = Design((Conv(width, padding=0), AveragePool(), HEAD))
+    budget = Budget(epochs, 100, checkpoints)
+    return Task(design, Rules(epoch_limit=None), RECIPES["default"], budget, seed=3)
+
+
+def heard(executor: Executor, tasks: int = 1) -> list[Event]:
+    """All events until so many tasks have ended."""
+    found: list[Event] = []
+    while sum(event.result is not None for event in found) < tasks:
+        found += executor.events(0.5)
+    return found
+
+
+def result_of(events: list[Event]) -> Result:
+    assert events[-1].result is not None
+    return events[-1].result
+
+
+def measured(epochs: tuple[EpochRecord, ...]) -> list[tuple[float, float]]:
+    return [(epoch.validation_loss, epoch.validation_accuracy) for epoch in epochs]
+
+
+each_kind = pytest.mark.parametrize(
+    "kind", ["here", pytest.param("processes", marks=pytest.mark.slow)]
+)
+
+
+@each_kind
+def test_a_task_gives_its_epochs_and_then_what_evaluate_gives(kind: str) -> None:
+    with make_executor(kind, MACHINE, 1) as executor:
+        assert executor.free == 1
+        executor.submit(7, task())
+        assert executor.free == 0
+        events = heard(executor)
+        assert executor.free == 1
+    assert [event.key for event in events] == [7, 7, 7]
+    assert [event.epoch and event.epoch.epoch for event in events] == [1, 2, None]
+    here = evaluate(task(), MACHINE)
+    assert measured(result_of(events).epochs) == measured(here.epochs)
+
+
+@each_kind
+def test_a_task_is_stopped_at_a_checkpoint_for_the_reason_given(kind: str) -> None:
+    with make_executor(kind, MACHINE, 1) as executor:
+        executor.submit(1, task(epochs=5, checkpoints=(1, 2)))
+        found: list[Event] = []
+        for reason in ("", "poor"):
+            while not (found and found[-1].epoch):
+                found = executor.events(0.5)
+            executor.answer(1, reason)
+            found = []
+        result = result_of(heard(executor))
+    assert (result.outcome, result.reason, len(result.epochs)) == ("stopped", "poor", 2)
+
+
+def test_an_unknown_executor_is_a_mistake() -> None:
+    with pytest.raises(UserError, match="--executor cloud: must be one of processes, here"):
+        make_executor("cloud", MACHINE, 1)
+    assert set(EXECUTORS) >= {"processes", "here"}
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_its_task_has_died() -> None:
+    with Processes(MACHINE, 1) as executor:
+        executor.submit(1, task(epochs=60))
+        while not executor.events(0.5):
+            pass
+        os.kill(executor.process_ids[0], signal.SIGKILL)
+        result = result_of(heard(executor))
+        assert (result.outcome, result.reason) == (
+            "died", "its process ended with exit status -9",
+        )  # fmt: skip
+        executor.submit(2, task())
+        assert result_of(heard(executor)).outcome == "finished"
+
+
+@pytest.mark.slow
+def test_a_suspended_worker_holds_up_nobody_but_itself() -> None:
+    with Processes(MACHINE, 2) as executor:
+        executor.submit(1, task(epochs=30))
+        while not executor.events(0.5):
+            pass
+        suspended = executor.process_ids[0]
+        os.kill(suspended, signal.SIGSTOP)
+        executor.submit(2, task())
+        events = heard(executor)
+        assert {event.key for event in events if event.result} == {2}
+        os.kill(suspended, signal.SIGCONT)
+        assert {event.key for event in heard(executor)} == {1}
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_executor_even_when_suspended() -> None:
+    with Processes(MACHINE, 1) as executor:
+        executor.submit(1, task(epochs=60))
+        while not executor.events(0.5):
+            pass
+        worker = executor.process_ids[0]
+        os.kill(worker, signal.SIGSTOP)
+        start = time.monotonic()
+    assert time.monotonic() - start < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+@pytest.mark.slow
+def test_a_workers_mistake_reaches_the_driver(tmp_path: Path) -> None:
+    nowhere = Machine("torch", "cpu", tmp_path / "nothing here", 1)
+    with Processes(nowhere, 1) as executor:
+        executor.submit(1, task())
+        with pytest.raises(UserError, match="train-images-idx3-ubyte"):
+            heard(executor)
+
+
+@pytest.mark.slow
+def test_a_fault_of_ours_reaches_the_driver_with_its_traceback() -> None:
+    with Processes(MACHINE, 1) as executor:
+        executor.submit(1, "no task")  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError, match="worker 0 failed:\nTraceback"):
+            heard(executor)

@@ -1,0 +1,205 @@
+"""One entry from outside adds a goal, a sampler, a schedule, an executor or a storage."""
+
+# ruff: noqa: ARG001, ARG002 - what is asked for by a protocol or a fixture
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import optuna
+import pytest
+
+from mnist_arch.errors import UserError
+from mnist_arch.plan import Plan
+from mnist_arch.rules import Rejection, Rules
+from mnist_arch.training import EpochRecord
+from search import RunConfig, StudyConfig, search
+from search.config import Machine
+from search.evaluate import Budget, Result, Task
+from search.executors import EXECUTORS, Event, Executor
+from search.goals import GOALS, Direction
+from search.samplers import SAMPLERS
+from search.schedules import SCHEDULES
+from search.storage import STORAGES, opened_storage, sqlite_url
+
+
+@dataclass(slots=True)
+class Instant:
+    """An executor that answers at once: the accuracy after each epoch is a tenth of its number."""
+
+    tasks: list[Task] = field(default_factory=list)
+    _waiting: list[tuple[int, Task]] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting = []
+
+    @property
+    def free(self) -> int:
+        return 1 - len(self._waiting)
+
+    def submit(self, key: int, task: Task) -> None:
+        self.tasks.append(task)
+        self._waiting.append((key, task))
+
+    def answer(self, key: int, stop_reason: str) -> None:
+        raise AssertionError("no budget here has a checkpoint")
+
+    def events(self, timeout_seconds: float) -> list[Event]:
+        done = [Event(key, "0", result=result_of(task)) for key, task in self._waiting]
+        self._waiting = []
+        return done
+
+
+def result_of(task: Task) -> Result:
+    epochs = tuple(
+        EpochRecord(number, 0.1, 0.5, 0.9, 0.4, number / 10, 1.0, 1.0, 1_000.0)
+        for number in range(1, task.budget.epochs + 1)
+    )
+    return Result("finished", epochs, engine="none", device="cpu", train_images=100)
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The goal: few parameters."""
+
+    directions: tuple[Direction, ...] = ("minimize",)
+    words: str = "parameters"
+    order: tuple[tuple[str, bool], ...] = (("parameters", True), ("trial", True))
+
+    def values(self, plan: Plan, epochs: Sequence[EpochRecord]) -> tuple[float, ...]:
+        return (float(plan.parameters),)
+
+    def constraints(self, rejections: Sequence[Rejection]) -> dict[str, float]:
+        return {"rules": float(len(rejections))}
+
+
+@dataclass(frozen=True)
+class OneThenTwo:
+    """The schedule: a training of one epoch, then, whatever it gave, one of two."""
+
+    def next_budget(self, config: StudyConfig, results: Sequence[Result]) -> Budget | None:
+        return None if len(results) == 2 else Budget(len(results) + 1, config.train_images)
+
+    def stop_reason(
+        self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
+    ) -> str:
+        raise AssertionError("nothing is stopped")
+
+
+EASY = StudyConfig(seed=7, epochs=2, rules=Rules(target=0.15), schedule="none")
+
+
+@pytest.fixture
+def instant(monkeypatch: pytest.MonkeyPatch) -> Instant:
+    """The executor under the name `instant`."""
+    executor = Instant()
+
+    def make(machine: Machine, workers: int) -> Executor:
+        return executor
+
+    monkeypatch.setitem(EXECUTORS, "instant", make)
+    return executor
+
+
+def run(folder: Path, trials: int = 5, storage: str = "sqlite") -> RunConfig:
+    return RunConfig(
+        "mine", folder, trials, executor="instant", finalists=0, quiet=True, storage=storage
+    )
+
+
+def test_an_executor(instant: Instant, tmp_path: Path) -> None:
+    study = search(EASY, run(tmp_path)).study
+    assert len(instant.tasks) == 5
+    trained = study.trials.query("state == 'passed'")
+    assert set(trained["engine"]) == {"none"}
+    assert set(trained["validation_accuracy"]) == {0.2}
+
+
+def test_a_goal(instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GOALS, "smallest", Smallest())
+    config = StudyConfig(
+        seed=7, epochs=2, rules=Rules(target=0.15), schedule="none", goal="smallest"
+    )
+    study = search(config, run(tmp_path, 8)).study
+    board = study.leaderboard
+    assert len(board) == 8
+    assert board["parameters"].is_monotonic_increasing
+    with opened_storage(sqlite_url(tmp_path / "mine")) as storage:
+        told = optuna.load_study(study_name="mine", storage=storage)
+        assert told.direction == optuna.study.StudyDirection.MINIMIZE
+        assert told.best_value == board["parameters"].min()
+        assert told.best_trial.constraints == {"rules": 0.0}
+
+
+def test_a_sampler(instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+
+    def genetic(seed: int) -> optuna.samplers.BaseSampler:
+        seeds.append(seed)
+        return optuna.samplers.NSGAIISampler(seed=seed)
+
+    monkeypatch.setitem(SAMPLERS, "genetic", genetic)
+    config = StudyConfig(seed=7, epochs=2, rules=Rules(target=0.15), sampler="genetic")
+    study = search(config, run(tmp_path)).study
+    assert len(seeds) == len(study.trials) + 1  # one for each trial after the first
+    assert study.config.sampler == "genetic"
+
+
+def test_a_schedule(instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEDULES, "one, two", OneThenTwo())
+    config = StudyConfig(seed=7, epochs=2, rules=Rules(target=0.15), schedule="one, two")
+    study = search(config, run(tmp_path, 3)).study
+    assert [task.budget.epochs for task in instant.tasks] == [1, 2] * 3
+    first, second = instant.tasks[:2]
+    assert (first.design, first.seed) == (second.design, second.seed)
+    assert list(study.leaderboard["epochs"]) == [2, 2, 2]
+
+
+def test_a_storage(instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def beside(folder: Path) -> str:
+        return f"sqlite:///{folder.parent / 'shared.db'}"
+
+    monkeypatch.setitem(STORAGES, "beside", beside)
+    search(EASY, run(tmp_path, 2, "beside"))
+    study = search(EASY, run(tmp_path, 4, "beside")).study  # continued
+    assert len(study.leaderboard) == len(instant.tasks) == 4
+    assert not (tmp_path / "mine" / "study.db").exists()
+    with opened_storage(beside(tmp_path / "mine")) as storage:
+        assert optuna.get_all_study_names(storage) == ["mine"]
+
+
+def test_tables_whose_database_is_elsewhere_are_not_written_over(
+    instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STORAGES, "beside", lambda folder: f"sqlite:///{folder.parent}/shared.db")
+    search(EASY, run(tmp_path, 2, "beside"))
+    with pytest.raises(UserError, match="without their database"):
+        search(EASY, run(tmp_path, 4))
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [
+        ("--goal", StudyConfig(goal="none such")),
+        ("--sampler", StudyConfig(sampler="none such")),
+        ("--schedule", StudyConfig(schedule="none such")),
+    ],
+)
+def test_an_unknown_name_is_a_mistake_that_lists_the_known(
+    option: str, choices: StudyConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"^{option} none such: must be one of .*"):
+        search(choices, RunConfig(results=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["executor", "storage"])
+def test_an_unknown_executor_or_storage_is_a_mistake(option: str, tmp_path: Path) -> None:
+    chosen = RunConfig(results=tmp_path, **{option: "none such"})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=f"^--{option} none such: must be one of .*"):
+        search(StudyConfig(), chosen)
