@@ -3,8 +3,9 @@
     python -m search.run --study curves --trials 24 --no-pruning --train-images 20000
     python -m benchmarks.pruners results/curves
 
-replays the study's validation accuracies, epoch by epoch, through Optuna's pruners, with the
-designs in `--orders` random orders, and prints for each pruner: epochs trained as a share of all;
+replays the study's validation accuracies, epoch by epoch, through the schedule in use and Optuna's
+pruners, with the designs in `--orders` random orders, and prints for each: epochs trained as a
+share of all;
 how often the best design (after its last epoch) was trained to its end; how many of the five best
 were; and what is lost, in points: the best accuracy minus that of the best design kept.
 """
@@ -33,16 +34,37 @@ from rich.console import Console
 from rich.table import Table
 
 from mnist_arch.errors import UserError
-from search.study import pruner as pruner_in_use
+from search import schedules
 
 Curve = list[float]
 """Validation accuracy after each epoch, shares in [0, 1]."""
 
 BEST = 5
 
+
+class InUse(BasePruner):
+    """A schedule of the search in the place of a pruner: asked at its rungs alone."""
+
+    def __init__(self, schedule: schedules.Halving, epochs: int) -> None:
+        self._schedule, self._rungs = schedule, schedule.rungs(epochs)
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether the schedule stops the trial after its last epoch."""
+        epoch = trial.last_step
+        if epoch not in self._rungs:
+            return False
+        others = [
+            other.intermediate_values
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number
+        ]
+        reason = self._schedule.stop_reason(epoch, trial.intermediate_values[epoch], others)
+        return bool(reason)
+
+
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "none": lambda _: NopPruner(),
-    "in use: halving, first rung 3, third": lambda _: pruner_in_use(pruning=True),
+    "in use: halving, first rung 3, third": lambda epochs: InUse(schedules.Halving(), epochs),
     "halving, first rung 1, third": lambda _: SuccessiveHalvingPruner(1, 3),
     "halving, first rung 2, third": lambda _: SuccessiveHalvingPruner(2, 3),
     "halving, first rung 3, half": lambda _: SuccessiveHalvingPruner(3, 2),
@@ -81,7 +103,8 @@ def read_curves(folder: Path) -> list[Curve]:
 
 def replay(curves: list[Curve], order: list[int], pruner: BasePruner) -> Outcome:
     """Show the designs to a pruner one after another, each until it is stopped or ends."""
-    study = optuna.create_study(direction="maximize", pruner=pruner)
+    name = "-".join(map(str, order))  # Hyperband assigns its brackets by the study's name
+    study = optuna.create_study(direction="maximize", pruner=pruner, study_name=name)
     epochs, kept = 0, set()
     for index in order:
         trial = study.ask()
