@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from search import open_study
 from search import options as common
@@ -19,6 +20,8 @@ EXAMPLES = """\
       the same rows for another program
   python -m search.show design assignment
       the layer table of a named design, or of a design's JSON file
+  python -m search.show design assignment --picture assignment.svg
+      the same, and the network drawn to a file (.svg or .png)
 """
 
 
@@ -40,6 +43,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--csv", action="store_true", help="print the rows as CSV, counts and shares unrounded"
     )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the design to a file: .svg or .png"
+    )
     common.add_rules(parser)
     return parser
 
@@ -51,14 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.what[0] == "design":
         if len(options.what) != 2:
             parser.error("design takes one name or JSON file: search.show design assignment")
-        from search.terminal.layers import show_design
-
-        name = options.what[1]
-        rules = common.rules_of(options)
-        allowed = show_design(common.read_design(name), name, rules, options.csv)
-        return common.EXIT_DONE if allowed else common.EXIT_NO
+        return _show_design(options)
     if len(options.what) != 1:
         parser.error(f"one study's folder at a time, got {len(options.what)}")
+    if options.picture:
+        parser.error("--picture draws one design: search.show design NAME|FILE.json --picture FILE")
     study = open_study(options.what[0])
     if options.csv:
         from search.tables.files import to_csv
@@ -70,6 +73,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     show_study(study, options.sort, options.top)
     return common.EXIT_DONE
+
+
+def _show_design(options: argparse.Namespace) -> int:
+    """Print a design's layers, and draw it where that is asked for; returns the exit status."""
+    from mnist_arch.plan import plan
+    from search.pictures.architecture import save
+    from search.terminal.layers import show_design
+
+    name = options.what[1]
+    design = common.read_design(name)
+    if options.picture:
+        save(plan(design), options.picture)
+    allowed = show_design(design, name, common.rules_of(options), options.csv)
+    return common.EXIT_DONE if allowed else common.EXIT_NO
 
 
 if __name__ == "__main__":

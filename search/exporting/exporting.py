@@ -14,6 +14,7 @@ from torch import nn
 from mnist_arch.build import build
 from mnist_arch.data import Digits, load
 from mnist_arch.errors import MachineError, UserError
+from mnist_arch.plan import plan
 from mnist_arch.rules import Rules
 from search import weights
 from search.config import TRAIN_IMAGES, ExportConfig
@@ -26,6 +27,7 @@ from search.exporting.model_card import Provenance, docstring, model_card
 from search.exporting.network_source import network_source
 from search.exporting.predictions import Predictions, errors_picture, logits, predictions
 from search.formats import percent
+from search.pictures.architecture import draw
 
 TEST_FILES = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "NOTICE.md")
 
@@ -147,6 +149,7 @@ def _write_files(
     onnx = _write_onnx(folder / "network.onnx", network, found, test)
     texts = {
         "design.json": design.to_json(),
+        "architecture.svg": draw(plan(design)).svg(),
         "network.py": network_source(design, docstring(provenance)),
         "README.md": model_card(provenance, found, onnx),
         "confusion.csv": found.confusion_csv(),

@@ -12,9 +12,9 @@ from mnist_arch.errors import MachineError, UserError
 from search.weights import read_metadata
 
 FILES = (
-    "README.md", "confusion.csv", "design.json", "errors.png", "mnist/NOTICE.md",
-    "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz", "network.onnx",
-    "network.py", "weights.safetensors",
+    "README.md", "architecture.svg", "confusion.csv", "design.json", "errors.png",
+    "mnist/NOTICE.md", "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz",
+    "network.onnx", "network.py", "weights.safetensors",
 )  # fmt: skip
 """All that an export writes; `network.onnx` only where its packages are installed."""
 

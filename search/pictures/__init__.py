@@ -1,0 +1,1 @@
+"""Pictures: designs drawn from their plans, as SVG and PNG."""
