@@ -39,12 +39,14 @@ from rich.table import Table
 from benchmarks.simulated import Simulated, read_curves
 from search import RunConfig, StudyConfig, search
 from search.config import Machine
+from search.driver import Driver
 from search.executors import EXECUTORS, make_executor
 from search.history import History
 from search.loop import Loop, RunningTrial
 from search.record import TRAINED, TrialRecord
 from search.samplers import make_sampler
-from search.storage import Driver, identity_of, load_only_study, opened_storage, sqlite_url
+from search.starting import identity_of, load_study
+from search.storage import opened_storage, sqlite_url
 from search.tables.files import StudyFiles
 
 NAME = "simulated"
@@ -219,7 +221,7 @@ def measure(results: Path, config: StudyConfig, sampler_name: str, measured: int
     """Time the next `measured` trained designs of a study that exists."""
     folder, clock = results / NAME, Clock()
     with opened_storage(sqlite_url(folder)) as storage:
-        study, _ = load_only_study(storage, folder)
+        study, _ = load_study(storage, folder)
         study.sampler = TimedSampler(make_sampler(sampler_name, config.seed), clock)
         files = TimedFiles(folder, identity_of(study), config, lambda: _document(study))
         files.clock = clock

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,19 +88,26 @@ def disk_fault(error: OSError) -> str:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold a study's folder for one run; raises `UserError` if another run on this machine has it.
+def held(folder: Path, shared: bool = False) -> Iterator[Callable[[], bool]]:
+    """Hold a study's folder; gives a function that says whether this run writes its files.
 
-    The lock goes with the process, so a killed run leaves none behind.
+    Raises `UserError` if another run has the folder, unless the study's database is `shared`: then
+    several drivers may stand in one folder, of which one writes; the function tries to become it
+    when that one has ended. The lock goes with the process, so a killed run leaves none behind.
     """
     lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+
+    def is_writer() -> bool:
+        try:
+            return lock.is_locked or bool(lock.acquire(timeout=0))
+        except Timeout:
+            return False
+
+    if not is_writer() and not shared:
         raise UserError(
             f"another run is at work in {folder}; wait for it, or give another --study NAME"
-        ) from None
+        )
     try:
-        yield
+        yield is_writer
     finally:
         lock.release()

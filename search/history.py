@@ -12,8 +12,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import record
+from search.driver import Driver, Known
 from search.record import TRAINED, TrialRecord
-from search.storage import FINISHED, UNFINISHED, Driver
+from search.storage import FINISHED, UNFINISHED
 from search.tables.files import StudyFiles
 
 
@@ -26,6 +27,8 @@ class History:
     _identities: dict[str, int] = field(default_factory=dict)
     _curves: dict[int, Mapping[int, float]] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
+    _counted: set[int] = field(default_factory=set)
+    _known: Known = field(default_factory=Known)
 
     def load(self) -> None:
         """Take over what the study has; its tables are then as its database is."""
@@ -50,6 +53,15 @@ class History:
         number = self._identities.get(identity)
         return None if number is None else self.driver.look(number)
 
+    def known(self) -> Known:
+        """Below which number all trials are finished, and how many of them trained a design."""
+        below, trained = self._known.below, self._known.trained
+        while below in self._seen:
+            trained += below in self._counted
+            below += 1
+        self._known = Known(below, trained)
+        return self._known
+
     def other_curves(self, number: int) -> list[Mapping[int, float]]:
         """Validation accuracies by epoch of all other trainings, also of those in training."""
         unfinished = self.driver.study.get_trials(deepcopy=False, states=UNFINISHED)
@@ -70,6 +82,7 @@ class History:
         self._seen.add(trial.number)
         if found.state in TRAINED:
             self._curves[trial.number] = trial.intermediate_values
+            self._counted.add(trial.number)
         if found.state in (*TRAINED, "broken"):
             self._identities.setdefault(trial.user_attrs["identity"], trial.number)
         return found

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.design import Design
@@ -20,6 +22,7 @@ from mnist_arch.references import BASELINE
 from mnist_arch.training import EpochRecord
 from search import record
 from search.config import StudyConfig
+from search.driver import HEARTBEAT_SECONDS, Driver, seed_number
 from search.evaluate import Budget, Epoch, Result, Task
 from search.executors import Event, Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
@@ -27,10 +30,9 @@ from search.goals import GOALS
 from search.history import History
 from search.interrupts import Interrupts
 from search.proposals import Proposal, propose
-from search.record import TRAINED, TrialRecord
+from search.record import NOT_TRIED, TRAINED, TrialRecord
 from search.schedules import SCHEDULES
 from search.seeds import trial_seed
-from search.storage import HEARTBEAT_SECONDS, Driver, seed_number
 from search.tables.files import StudyFiles
 
 POLL_SECONDS = 1.0
@@ -101,6 +103,8 @@ class Loop:
     _start: float = field(default_factory=time.monotonic)
     _last_beat: float = 0.0
     _last_look: float = 0.0
+    _elsewhere: int = 0
+    _full_until: float = 0.0
 
     @property
     def driver(self) -> Driver:
@@ -123,10 +127,12 @@ class Loop:
                 while True:
                     interrupts.meet()
                     proposed = self._wants_more and self._propose(attempts)
-                    if not (proposed or self._running):
+                    if not (proposed or self._running or self._waits_for_others):
                         return
                     for event in attempts.events(0 if self._wants_more else POLL_SECONDS):
                         self._handle(event, attempts)
+                    if not (proposed or self._running):
+                        time.sleep(POLL_SECONDS)
                     self._keep_in_touch()
         finally:
             self._release()
@@ -142,8 +148,14 @@ class Loop:
         """Whether to propose another design now."""
         if not self.stop_reason and self.time_is_up:
             self.stop_reason = f"Stopped by --timeout {self.timeout_seconds:g}."
-        missing = self.trials - self.files.trained - len(self._running)
-        return not self.stop_reason and missing > 0 and self.executor.free > 0
+        missing = self.trials - self.files.trained - len(self._running) - self._elsewhere
+        is_full = missing <= 0 or time.monotonic() < self._full_until
+        return not (self.stop_reason or is_full) and self.executor.free > 0
+
+    @property
+    def _waits_for_others(self) -> bool:
+        """Whether what is missing is in training on other drivers, any of which may die."""
+        return not self.stop_reason and self.files.trained < self.trials
 
     # proposing
 
@@ -153,7 +165,7 @@ class Loop:
         self._in_a_row += 1
         if proposal.plan is None:
             self._finish(proposal.trial, TrialState.PRUNED)
-        elif not self._is_duplicate(proposal):
+        elif not self._is_duplicate(proposal) and self._is_admitted(proposal):
             self._train(proposal, attempts)
             self._in_a_row = 0
         if self._in_a_row >= PROPOSALS_IN_A_ROW:
@@ -170,11 +182,27 @@ class Loop:
                 running.duplicates.append(proposal.trial)
                 return True
         original = self.history.original(proposal.identity)
-        if original is None:
-            original = self.driver.claimed_before(proposal.trial, proposal.identity)
         if original is not None:
             self._tell_duplicate(proposal.trial, original)
         return original is not None
+
+    def _is_admitted(self, proposal: Proposal) -> bool:
+        """Whether no other driver has the same design, and the study lacks one still.
+
+        A proposal too many goes back into the queue, for whoever lacks one later.
+        """
+        trial = proposal.trial
+        known = self.history.known()
+        refusal = self.driver.admit(trial, self.trials, known, TRAINED, NOT_TRIED)
+        if refusal is None:
+            return True
+        if refusal.twin is not None:
+            self._tell_duplicate(trial, self.driver.look(refusal.twin))
+        else:
+            self.driver.release([trial.number])
+            self._in_a_row -= 1
+            self._full_until = time.monotonic() + OTHERS_SECONDS
+        return False
 
     def _tell_duplicate(self, trial: optuna.Trial, original: FrozenTrial) -> None:
         """Tell Optuna what the same design was worth, without training it again.
@@ -186,7 +214,7 @@ class Loop:
         if original.state == TrialState.COMPLETE:
             self._finish(trial, TrialState.COMPLETE, tuple(original.values))
             return
-        if original.state == TrialState.RUNNING:
+        if not original.state.is_finished():
             self._finish(trial, TrialState.FAIL)
             return
         for step, value in original.intermediate_values.items():
@@ -228,8 +256,9 @@ class Loop:
                 "--workers 1, then the same command again"
             )
         if running.design != BASELINE:
-            running.trial.set_user_attr("failed_attempts", failed)
-            running.trial.set_user_attr("last_failure", reason)
+            with suppress(UpdateFinishedTrialError):  # it is another driver's now
+                running.trial.set_user_attr("failed_attempts", failed)
+                running.trial.set_user_attr("last_failure", reason)
         self.watcher.note(
             f"trial {number}, attempt {failed} of {MOST_ATTEMPTS} on worker {worker}: {reason}"
         )
@@ -237,10 +266,21 @@ class Loop:
     def _handle(self, event: Event, attempts: Attempts) -> None:
         running = self._running[event.key]
         running.worker = event.worker
-        if event.epoch is not None:
-            self._hear_epoch(running, event.epoch)
-        elif event.result is not None:
-            self._hear_result(running, event.result, attempts)
+        try:
+            if event.epoch is not None:
+                self._hear_epoch(running, event.epoch)
+            elif event.result is not None:
+                self._hear_result(running, event.result, attempts)
+        except UpdateFinishedTrialError:
+            self._lose(running, event)
+
+    def _lose(self, running: RunningTrial, event: Event) -> None:
+        """Drop a training whose trial another driver has taken over and finished."""
+        if event.result is not None:
+            del self._running[event.key]
+            self.watcher.note(f"trial {event.key} was taken over by another driver")
+        elif event.epoch is not None and event.epoch.epoch in running.budget.checkpoints:
+            self.executor.answer(event.key, "taken over by another driver")
 
     def _hear_epoch(self, running: RunningTrial, epoch: Epoch) -> None:
         """Note an epoch; at a checkpoint, decide whether the training goes on."""
@@ -328,6 +368,7 @@ class Loop:
             self._last_look = now
             for trial in self.history.others():
                 self._say(trial)
+            self._elsewhere = self.driver.elsewhere()
 
     def _held(self) -> list[int]:
         """Numbers of all trials that this driver holds."""

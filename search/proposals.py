@@ -12,9 +12,9 @@ from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rejected, Rejection
 from search import record
 from search.config import StudyConfig
+from search.driver import Driver
 from search.goals import GOALS
 from search.space import Space
-from search.storage import Driver
 
 
 @dataclass(frozen=True, slots=True)

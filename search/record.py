@@ -29,6 +29,9 @@ STATES = (*TRAINED, "rejected", "duplicate", "broken", "interrupted")
 study that an earlier version of the program made, whose interrupted trials got another number.
 """
 
+NOT_TRIED = ("rejected", "duplicate", "interrupted")
+"""States of trials that say nothing of what their design is worth: another may train it."""
+
 _OLD_STATES = {"repeat": "duplicate"}
 
 

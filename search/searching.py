@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from search import facts, files, record
 from search.config import ConfirmConfig, RunConfig, StudyConfig
 from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
+from search.driver import Driver
 from search.executors import make_executor
 from search.final_run import Finalist, missing, read_runs
 from search.goals import GOALS
@@ -27,22 +29,29 @@ from search.loop import Loop
 from search.samplers import make_sampler
 from search.schedules import SCHEDULES
 from search.space import Space
+from search.starting import identity_of, load_study, start_study
 from search.storage import (
     DATABASE,
     FINISHED,
-    Driver,
-    identity_of,
+    is_on_server,
     is_there,
-    load_only_study,
     opened_storage,
-    start_study,
+    place_of,
     storage_url,
 )
-from search.tables.files import StudyFiles, StudyTables, read_study, require_no_orphans
+from search.tables.files import (
+    StudyFiles,
+    StudyTables,
+    require_no_orphans,
+    require_own,
+)
 from search.terminal import confirmation as confirmation_words
 from search.terminal import search as search_words
 from search.terminal.console import plain_console
 from search.terminal.progress import RunsProgress, SearchProgress
+
+IsWriter = Callable[[], bool]
+"""Says whether this run writes the study's files, see `files.held`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +82,24 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     load("train", run.machine.data)  # a damaged file is told before anything is written
     if config.selected_on_test or run.finalists:
         load("test", run.machine.data)  # to be sure of it; a search looks at none of it
+    url = storage_url(run.storage, run.folder)
+    shared = is_on_server(url)
     files.make_folder(run.folder)
-    with files.only_one(run.folder):
-        url = storage_url(run.storage, run.folder)
+    with files.held(run.folder, shared) as is_writer:
         if not is_there(url, run.study):
-            require_no_orphans(run.folder)
+            require_own(run.folder, None) if shared else require_no_orphans(run.folder)
         with opened_storage(url) as storage:
             study = start_study(
                 storage, run.study, config, GOALS[config.goal].directions, sampler,
                 Space(config.rules.strict, config.search_recipe).first_params(),
             )  # fmt: skip
             driver = Driver(study, storage)
-            driver.take_back_all()
-            return _search(driver, config, run, engine)
+            if shared:
+                require_own(run.folder, study.user_attrs.get("token"))
+                driver.take_back_stale()
+            else:
+                driver.take_back_all()
+            return _search(driver, config, run, engine, is_writer)
 
 
 def _require_known(option: str, name: str, known: dict[str, Any]) -> None:
@@ -93,10 +107,12 @@ def _require_known(option: str, name: str, known: dict[str, Any]) -> None:
         raise UserError(f"{option} {name}: must be one of {', '.join(known)}")
 
 
-def _search(driver: Driver, config: StudyConfig, run: RunConfig, engine: Engine) -> Outcome:
+def _search(
+    driver: Driver, config: StudyConfig, run: RunConfig, engine: Engine, is_writer: IsWriter
+) -> Outcome:
     console = plain_console()
     note = _RunNote(driver.study, "run", run.to_dict(), engine)
-    written = _files(driver.study, config, run.folder)
+    written = _files(driver.study, config, run.folder, is_writer)
     threads, workers = _shares(run.workers, engine, run.trials)
     executor = make_executor(run.executor, replace(run.machine, threads=threads), workers)
     progress = SearchProgress(console, run.trials, run.quiet)
@@ -106,12 +122,13 @@ def _search(driver: Driver, config: StudyConfig, run: RunConfig, engine: Engine)
     before = written.trained
     if before >= run.trials:
         console.print(search_words.nothing_to_do(run, before))
-        return _last_stage(driver.study, config, run, engine, console, "")
+        return _last_stage(driver, written, config, run, engine, console, "")
     progress.start_with(before)
     progress.note(search_words.opening(config, run, engine, before))
     note.add(workers=workers, trained_before=before)
+    driver.storage.say = progress.note
     interrupted = _interrupted_run(loop, progress, note)
-    study = read_study(run.folder)
+    study = written.read()
     if loop.stop_reason:
         console.print(loop.stop_reason)
     skip = "the time is up" if loop.time_is_up else ""
@@ -120,7 +137,7 @@ def _search(driver: Driver, config: StudyConfig, run: RunConfig, engine: Engine)
     if interrupted:
         console.print("Interrupted; finished trials are kept. Continue with the same command.")
         return Outcome(study, interrupted=True)
-    return _last_stage(driver.study, config, run, engine, console, skip)
+    return _last_stage(driver, written, config, run, engine, console, skip)
 
 
 def _interrupted_run(loop: Loop, progress: SearchProgress, note: _RunNote) -> bool:
@@ -136,11 +153,14 @@ def _interrupted_run(loop: Loop, progress: SearchProgress, note: _RunNote) -> bo
     return False
 
 
-def _files(study: optuna.Study, config: StudyConfig, folder: Path) -> StudyFiles:
+def _files(
+    study: optuna.Study, config: StudyConfig, folder: Path, is_writer: IsWriter
+) -> StudyFiles:
     """What writes a study's tables, with the final runs that it has."""
     return StudyFiles(
-        folder, identity_of(study), config, lambda: _document(study), read_runs(study.user_attrs)
-    )
+        folder, identity_of(study), config, lambda: _document(study), read_runs(study.user_attrs),
+        is_writer,
+    )  # fmt: skip
 
 
 def _document(study: optuna.Study) -> dict[str, Any]:
@@ -152,6 +172,7 @@ def _document(study: optuna.Study) -> dict[str, Any]:
     )
     return {
         "study": study.study_name,
+        "token": attributes.get("token"),
         "settings": attributes["settings"],
         "seconds": round(sum(run["seconds"] for run in runs), 1),
         "runs": runs,
@@ -166,7 +187,7 @@ class _RunNote:
         self, study: optuna.Study, kind: str, arguments: dict[str, Any], engine: Engine
     ) -> None:
         number = sum(key.startswith(f"{kind}_") for key in study.user_attrs)
-        self._study, self._key = study, f"{kind}_{number:03d}"
+        self._study, self._key = study, f"{kind}_{number:03d}_{uuid.uuid4().hex[:8]}"
         self._start = time.monotonic()
         self._facts = facts.run_facts(kind, arguments, engine.name, engine.device)
 
@@ -196,7 +217,8 @@ def _why_not(study: StudyTables, run: RunConfig, skip: str) -> str:
 
 
 def _last_stage(
-    study: optuna.Study,
+    driver: Driver,
+    written: StudyFiles,
     config: StudyConfig,
     run: RunConfig,
     engine: Engine,
@@ -204,18 +226,19 @@ def _last_stage(
     skip: str,
 ) -> Outcome:
     """Confirm as the last stage of a search, or say in one line why not."""
-    tables = read_study(run.folder)
+    tables = written.read()
     why = _why_not(tables, run, skip)
     if why:
         if run.finalists:
             console.print(f"No confirmation: {why}.")
         return Outcome(tables)
-    chosen = finalists.best(tables.leaderboard, _records(study), config, run.rank_by, run.finalists)
+    records = _records(driver.study)
+    chosen = finalists.best(tables.leaderboard, records, config, run.rank_by, run.finalists)
     choices = ConfirmConfig(
         run.folder, run.finalists, None, run.rank_by, run.seeds, run.workers, run.executor,
         run.machine, run.quiet, run.storage,
     )  # fmt: skip
-    return _confirm(study, config, choices, chosen, engine, console)
+    return _confirm(driver, written, config, choices, chosen, engine, console)
 
 
 def _records(study: optuna.Study) -> finalists.Records:
@@ -229,9 +252,9 @@ def confirm_study(choices: ConfirmConfig) -> Outcome:
     for part in ("train", "test"):
         load(part, choices.machine.data)  # a damaged file is told before anything is trained
     folder = choices.folder
-    with _study_here(folder, choices.storage) as (study, config):
-        written = _files(study, config, folder)
-        records = _records(study)
+    with _study_here(folder, choices.storage) as (driver, config, is_writer):
+        written = _files(driver.study, config, folder, is_writer)
+        records = _records(driver.study)
         written.load(list(records.values()))
         why = finalists.obstacle(written.rewrite(), config, folder)
         if why and (choices.trials is None or config.selected_on_test):
@@ -239,27 +262,36 @@ def confirm_study(choices: ConfirmConfig) -> Outcome:
         if choices.trials is not None:
             chosen = finalists.of_trials(records, config, choices.trials)
         else:
-            board = read_study(folder).leaderboard
+            board = written.read().leaderboard
             chosen = finalists.best(board, records, config, choices.rank_by, choices.top)
-        return _confirm(study, config, choices, chosen, engine, plain_console())
+        return _confirm(driver, written, config, choices, chosen, engine, plain_console())
 
 
 @contextmanager
-def _study_here(folder: Path, storage_name: str) -> Iterator[tuple[optuna.Study, StudyConfig]]:
-    """Hold and open the study in a folder; raises `UserError` where there is none."""
+def _study_here(folder: Path, storage_name: str) -> Iterator[tuple[Driver, StudyConfig, IsWriter]]:
+    """Hold and open the study of a folder; raises `UserError` where there is none."""
     url = storage_url(storage_name, folder)
+    shared = is_on_server(url)
     if not is_there(url, folder.name):
+        missing = f"the server has no study {folder.name!r}" if shared else f"{DATABASE} is missing"
         raise UserError(
-            f"{folder} holds no study to confirm: {DATABASE} is missing; give the folder of a "
+            f"{folder} holds no study to confirm: {missing}; give the folder of a "
             "study that was searched here (results/mnist), or make one: "
-            "python -m search.run --trials 50"
+            "python -m search.run --trials 50. A study on a server needs its --storage"
         )
-    with files.only_one(folder), opened_storage(url) as storage:
-        yield load_only_study(storage, folder / DATABASE)
+    if shared:
+        files.make_folder(folder)
+    with files.held(folder, shared) as is_writer, opened_storage(url) as storage:
+        place = place_of(url) if shared else folder / DATABASE
+        study, config = load_study(storage, place, folder.name if shared else None)
+        if shared:
+            require_own(folder, study.user_attrs.get("token"))
+        yield Driver(study, storage), config, is_writer
 
 
 def _confirm(
-    study: optuna.Study,
+    driver: Driver,
+    written: StudyFiles,
     config: StudyConfig,
     choices: ConfirmConfig,
     chosen: list[Finalist],
@@ -267,20 +299,15 @@ def _confirm(
     console: Console,
 ) -> Outcome:
     """Do the runs that are missing, and show what all came to."""
-    folder = choices.folder
-    records = _records(study)
-    everyone, about_baseline = finalists.with_baseline(chosen, records, config)
-    written = _files(study, config, folder)
-    written.load(list(records.values()))
+    study, folder = driver.study, choices.folder
+    everyone, about_baseline = finalists.with_baseline(chosen, _records(study), config)
     machine = replace(choices.machine, threads=1)  # so that the workers' number changes no result
     _, workers = _shares(choices.workers, engine, len(everyone) * choices.seeds)
     executor = make_executor(choices.executor, machine, workers)
     orders = missing(everyone, study.user_attrs, choices.seeds)
     progress = RunsProgress(console, len(orders), choices.quiet)
     notes = [about_baseline, f"{engine.reason.capitalize()}."]
-    words = confirmation_words.opening(
-        read_study(folder), chosen, choices.seeds, len(orders), notes
-    )
+    words = confirmation_words.opening(written.read(), chosen, choices.seeds, len(orders), notes)
     console.print(words)
     interrupted = False
     if orders:
@@ -294,7 +321,7 @@ def _confirm(
         finally:
             note.write()
             written.rewrite()
-    tables = read_study(folder)
+    tables = written.read()
     first = confirmation_words.confirmed_first(tables, chosen, written.runs)
     if "finalists" in tables.tables:
         confirmation_words.print_end(console, tables, first)

@@ -1,40 +1,26 @@
-"""Storage: the only code on Optuna's storage: where a study lives, who may use it, taking back.
-
-A driver is one process that asks a study for trials and tells it their results. It claims each
-trial under its own name and sends heartbeats for it, so that others can take back what it leaves
-behind when it dies.
-"""
+"""Storage: where studies live, by names and URLs, and opening them there."""
 
 from __future__ import annotations
 
 import os
-import platform
-import uuid
-import warnings
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
 import sqlalchemy.event
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage, fail_stale_trials
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from mnist_arch.errors import MachineError, UserError
-from search.config import StudyConfig
-from search.goals import Direction
+from search.patience import PatientStorage
 
 DATABASE = "study.db"
-
-HEARTBEAT_SECONDS = 30
-GRACE_SECONDS = 4 * HEARTBEAT_SECONDS
-"""A trial without a heartbeat for so long has lost its driver."""
 
 LOCK_TIMEOUT_SECONDS = 600
 """How long a driver waits for a locked database before it gives up."""
@@ -53,24 +39,76 @@ STORAGES: dict[str, Callable[[Path], str]] = {"sqlite": sqlite_url}
 """Storages by name: a study's folder -> the URL of its database. Yours: one entry."""
 
 
-def storage_url(name: str, folder: Path) -> str:
-    """The URL of a study's database; raises `UserError` for an unknown storage."""
-    if name not in STORAGES:
-        raise UserError(f"--storage {name}: must be one of {', '.join(STORAGES)}")
-    return STORAGES[name](folder)
+SERVER = "postgresql+psycopg"
+"""How the URL of a database server starts."""
+
+
+_PASSWORD = re.compile(r"://[^?]*:[^?]*@|password=", re.IGNORECASE)
+
+
+def storage_url(storage: str, folder: Path) -> str:
+    """The URL of a study's database, by a name in `STORAGES`, a server's URL or `env:NAME`.
+
+    `env:NAME` takes the URL from the environment, where it may hold a password. Raises `UserError`
+    for any other, without repeating what may be secret.
+    """
+    if storage in STORAGES:
+        return STORAGES[storage](folder)
+    if _PASSWORD.search(storage):
+        raise UserError(
+            "--storage: the URL holds a password, which the list of processes and study.json would "
+            "show; put the URL into an environment variable and give --storage env:NAME"
+        )
+    if storage.startswith("env:"):
+        name = storage.removeprefix("env:")
+        if not os.environ.get(name):
+            raise UserError(f"--storage {storage}: the environment has no {name or 'such name'}")
+        return _server_url(os.environ[name], storage)
+    return _server_url(storage, "URL")
+
+
+def _server_url(text: str, given: str) -> str:
+    known = f"{', '.join(STORAGES)}, {SERVER}://HOST/DATABASE or env:NAME"
+    text = re.sub("^postgres(ql)?://", f"{SERVER}://", text)
+    if not text.startswith(f"{SERVER}://"):
+        shown = text if "://" not in text and given == "URL" else given
+        raise UserError(f"--storage {shown}: must be one of {known}")
+    try:
+        url = sqlalchemy.make_url(text)
+    except (ArgumentError, ValueError):
+        raise UserError(
+            f"--storage {given}: cannot be read as {SERVER}://USER:PASSWORD@HOST:PORT/DATABASE; "
+            "in a password write %40 for @, %2F for /, %3A for :"
+        ) from None
+    return url.render_as_string(hide_password=False)
+
+
+def is_on_server(url: str) -> bool:
+    """Whether a database may have other drivers than this machine's: it is no file in a folder."""
+    return not url.startswith("sqlite")
+
+
+def place_of(url: str) -> str:
+    """Where a database is, in words: its file, or its server without user and password."""
+    where = sqlalchemy.make_url(url)
+    if not is_on_server(url):
+        return str(where.database)
+    return f"{where.database or ''} on {where.host or 'this machine'}" + (
+        f":{where.port}" if where.port else ""
+    )
 
 
 def is_there(url: str, study: str) -> bool:
     """Whether a database holds a study already; makes no file."""
-    where = sqlalchemy.make_url(url)
-    if where.drivername.startswith("sqlite"):
+    if not is_on_server(url):
+        where = sqlalchemy.make_url(url)
         return where.database is not None and Path(where.database).is_file()
     with opened_storage(url) as storage:
         return study in optuna.get_all_study_names(storage)
 
 
 @contextmanager
-def opened_storage(url: str) -> Iterator[RDBStorage]:
+def opened_storage(url: str) -> Iterator[PatientStorage]:
     """Open a storage by its URL and close its connections at the end.
 
     Raises `MachineError` for a database that cannot be used, in this block or in opening it.
@@ -83,20 +121,40 @@ def opened_storage(url: str) -> Iterator[RDBStorage]:
             storage.engine.dispose()
 
 
-def _open(url: str) -> RDBStorage:
-    local = url.startswith("sqlite")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats
-        storage = RDBStorage(
-            url,
-            engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}} if local else {},
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=_propose_again,
-        )
-    if local:
+def _open(url: str) -> PatientStorage:
+    if not is_on_server(url):
+        options: dict[str, Any] = {"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
+        storage = PatientStorage(_escaped(url), options)
         _serialise(storage)
+        return storage
+    options = {"pool_pre_ping": True, "connect_args": SERVER_OPTIONS}
+    try:
+        engine = sqlalchemy.create_engine(url, **options)
+    except ImportError:
+        raise UserError(
+            "--storage on PostgreSQL needs psycopg: pip install 'mnist-arch[cluster]'"
+        ) from None
+    with engine.begin() as connection:  # one driver at a time makes the tables
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(6061)"))
+        storage = PatientStorage(_escaped(url), options)
+    engine.dispose()
     return storage
+
+
+def _escaped(url: str) -> str:
+    """Optuna takes a URL for a template; a brace in a folder's name or a password is none."""
+    return url.replace("{", "{{").replace("}", "}}")
+
+
+SERVER_OPTIONS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000 "
+    "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+}
+"""Both sides notice within a minute when the other is gone, and no lock outlives its driver."""
 
 
 def _serialise(storage: RDBStorage) -> None:
@@ -120,181 +178,20 @@ def _serialise(storage: RDBStorage) -> None:
 
 @contextmanager
 def storage_faults_told(url: str) -> Iterator[None]:
-    """Turn a database that cannot be used into one message, without its address or password."""
+    """Turn a database that cannot be used into one message, without its user or password."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        where = sqlalchemy.make_url(url)
-        place = where.database if where.drivername.startswith("sqlite") else where.drivername
-        detail = str(error.__cause__ or error).splitlines()[0].strip()
         raise MachineError(
-            f"the study's database {place} cannot be used ({detail}); finished trials in it are "
-            "kept. Free some disk space or mend the database, then run the same command again"
+            f"the study's database {place_of(url)} cannot be used ({_detail(error, url)}); "
+            "finished trials in it are kept. Free some disk space, mend the database or wait for "
+            "its server, then run the same command again"
         ) from None
 
 
-def start_study(
-    storage: RDBStorage,
-    name: str,
-    config: StudyConfig,
-    directions: tuple[Direction, ...],
-    sampler: BaseSampler,
-    first_proposal: dict[str, Any],
-) -> optuna.Study:
-    """Start a study, or continue one that was started under the same choices.
-
-    A new study has one proposal in its queue. Raises `UserError` naming every choice that differs
-    from those that it was started with.
-    """
-    study = optuna.create_study(
-        storage=storage, study_name=name, directions=list(directions), load_if_exists=True,
-        sampler=sampler,
-    )  # fmt: skip
-    before = study.user_attrs.get("settings")
-    if before is None:
-        study.set_user_attr("id", config.identity(name))
-        study.set_user_attr("settings", {**config.to_dict(), **_foundations()})
-    else:
-        _require_same(name, before, config)
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(first_proposal)  # after a kill in between, too
-    return study
-
-
-def _foundations() -> dict[str, Any]:
-    """What a study stands on besides its choices: the versions of the space and of the data."""
-    from mnist_arch.data import MD5_SUMS, SPLIT_SEED
-    from search.space import VERSION
-
-    data = MD5_SUMS["train-images-idx3-ubyte"]
-    return {"space_version": VERSION, "split_seed": SPLIT_SEED, "data_md5": data}
-
-
-def _require_same(name: str, before: dict[str, Any], config: StudyConfig) -> None:
-    changed = StudyConfig.from_dict(before).differences(config)
-    changed += [
-        f"{key} was {before[key]!r}, now {value!r}"
-        for key, value in _foundations().items()
-        if before.get(key, value) != value
-    ]
-    if changed:
-        raise UserError(
-            f"study {name!r} was started under other settings: {'; '.join(changed)}. Give the "
-            "settings it was started with, or start another with --study NAME"
-        )
-
-
-def load_only_study(storage: RDBStorage, place: object) -> tuple[optuna.Study, StudyConfig]:
-    """The one study of a storage, with its choices; raises `UserError` where it is not ours."""
-    names = optuna.get_all_study_names(storage)
-    if len(names) != 1:
-        raise UserError(
-            f"{place} must hold one study, it holds {len(names)}; search in a folder of its own: "
-            "python -m search.run --study NAME"
-        )
-    study = optuna.load_study(study_name=names[0], storage=storage)
-    values = study.user_attrs.get("settings")
-    if values is None:
-        raise UserError(
-            f"study {names[0]!r} was not started by python -m search.run: it has no settings to "
-            "train finalists with"
-        )
-    return study, StudyConfig.from_dict(values)
-
-
-def identity_of(study: optuna.Study) -> str:
-    """What tells this study's files from another's; earlier versions did not store it."""
-    stored = study.user_attrs.get("id")
-    if stored is None:
-        config = StudyConfig.from_dict(study.user_attrs["settings"])
-        stored = config.identity(study.study_name)
-        study.set_user_attr("id", stored)
-    return str(stored)
-
-
-def _name() -> str:
-    return f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """Asks a study for trials and tells their results, under a name of its own."""
-
-    study: optuna.Study
-    storage: RDBStorage
-    name: str = field(default_factory=_name)
-
-    def ask(self) -> optuna.Trial:
-        """The next trial, claimed by this driver: a queued or taken back one, or a new one."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Heartbeat of storage is supposed", UserWarning)
-            trial = self.study.ask()
-        self.beat([trial.number])
-        trial.set_user_attr("driver", self.name)
-        return trial
-
-    def tell(
-        self, trial: optuna.Trial, state: TrialState, values: tuple[float, ...] | None = None
-    ) -> bool:
-        """Tell a trial's end; False if another driver has taken it back in the meantime."""
-        there = self.look(trial.number)
-        if there.state != TrialState.RUNNING or there.user_attrs.get("driver") != self.name:
-            return False
-        try:
-            self.study.tell(trial, values, state=state)
-        except UpdateFinishedTrialError:
-            return False
-        return True
-
-    def look(self, number: int) -> FrozenTrial:
-        """A trial as it is stored now."""
-        return self.storage.get_trial(self._id(number))
-
-    def claimed_before(self, trial: optuna.Trial, identity: str) -> FrozenTrial | None:
-        """The earlier trial of another driver that has the same design in training, if any."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return next(
-            (
-                other
-                for other in running
-                if other.number < trial.number and other.user_attrs.get("identity") == identity
-            ),
-            None,
-        )
-
-    def beat(self, numbers: list[int]) -> None:
-        """Send a heartbeat for the trials of these numbers."""
-        for number in numbers:
-            self.storage.record_heartbeat(self._id(number))
-
-    def release(self, numbers: list[int]) -> None:
-        """Put running trials back into the queue: whoever asks next gets them as they are."""
-        for number in numbers:
-            self.storage.set_trial_state_values(self._id(number), state=TrialState.WAITING)
-
-    def take_back_all(self) -> int:
-        """Put all running trials back into the queue; only while no other driver is at work."""
-        left = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        self.release([trial.number for trial in left])
-        return len(left)
-
-    def take_back_stale(self) -> None:
-        """End the trials of drivers whose heartbeat has stopped, and queue their proposals."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            fail_stale_trials(self.study)
-
-    def _id(self, number: int) -> int:
-        study_id = self.storage.get_study_id_from_name(self.study.study_name)
-        return self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-
-
-def _propose_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a dead driver's proposal; its seeds stay those of the trial that it was."""
-    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    study.enqueue_trial(params, user_attrs={"retry_of": seed_number(trial)})
-
-
-def seed_number(trial: FrozenTrial | optuna.Trial) -> int:
-    """The number from which a trial's seeds follow: its own, or that of the trial it retries."""
-    return int(trial.user_attrs.get("retry_of", trial.number))
+def _detail(error: BaseException, url: str) -> str:
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    original = getattr(cause or error, "orig", None) or cause or error
+    text = " ".join(line.strip() for line in str(original).splitlines() if line.strip())
+    password = sqlalchemy.make_url(url).password
+    return text.replace(str(password), "***") if password else text

@@ -30,6 +30,9 @@ from search.tables.trials import Row
 REWRITE_SECONDS, REWRITE_SHARE = 2.0, 0.01
 """Tables of all trials are written at most so often, and for at most this share of the time."""
 
+CATCH_UP_SECONDS = 20.0
+"""How long to wait for the driver that writes the tables."""
+
 TABLES = ("trials", "epochs", "rejections", "leaderboard", "finalists", "confirmations")
 WEIGHTS = "weights"
 """Folder in a study's folder, of the weights that final runs left."""
@@ -63,11 +66,13 @@ class StudyFiles:
     config: StudyConfig
     document: Callable[[], dict[str, Any]]
     runs: list[FinalRun] = field(default_factory=list)
+    is_writer: Callable[[], bool] = lambda: True
     counts: Counter[str] = field(default_factory=Counter)
     _trials: list[Row] = field(default_factory=list)
     _epochs: list[Row] = field(default_factory=list)
     _rejections: list[Row] = field(default_factory=list)
     _next_rewrite: float = 0.0
+    _is_behind: bool = False
 
     @property
     def trained(self) -> int:
@@ -82,6 +87,9 @@ class StudyFiles:
     def add(self, record: TrialRecord) -> None:
         """Append a finished trial to the tables; write the rest again if it is time."""
         row, epochs, rejections = self._take(record)
+        if self._is_behind or not self.is_writer():
+            self.rewrite()
+            return
         self._append("trials", trials.trials_frame([row], self.identity, self._on_test))
         if epochs:
             self._append("epochs", trials.epochs_frame(epochs, self.identity))
@@ -120,15 +128,34 @@ class StudyFiles:
         )
 
     def rewrite(self) -> dict[str, pd.DataFrame]:
-        """Write every table, and `study.json`, as a whole; returns the tables."""
+        """Write every table, and `study.json`, as a whole; returns the tables.
+
+        While another driver of the study writes them nothing is written.
+        """
         start = time.monotonic()
         frames = self.frames()
+        self._is_behind = not self.is_writer()
+        if self._is_behind:
+            return frames
+        # first, for it says whose the others are
+        files.write_json(self.folder / "study.json", self._study_json())
         for name, frame in frames.items():
             files.write_text(self.folder / f"{name}.csv", to_csv(frame))
-        files.write_json(self.folder / "study.json", self._study_json())
         took = time.monotonic() - start
         self._next_rewrite = time.monotonic() + max(REWRITE_SECONDS, took / REWRITE_SHARE)
         return frames
+
+    def read(self) -> StudyTables:
+        """The study as its files tell it, once another driver that writes them has caught up."""
+        give_up = time.monotonic() + CATCH_UP_SECONDS
+        while True:
+            if self._is_behind:
+                self.rewrite()
+            study = read_study(self.folder)
+            rows = len(study.trials), len(study.tables.get("confirmations", ()))
+            if rows >= (self.counts.total(), len(self.runs)) or time.monotonic() > give_up:
+                return study
+            time.sleep(0.2)
 
     def _study_json(self) -> dict[str, Any]:
         states = {state: self.counts[state] for state in sorted(self.counts)}
@@ -204,13 +231,34 @@ def require_no_orphans(folder: Path) -> None:
 
     A new study would write over them.
     """
-    if (folder / DATABASE).exists():
-        return
-    names = [f"{name}.csv" for name in TABLES] + ["study.json", "training.json", WEIGHTS]
-    found = [name for name in names if (folder / name).exists()]
-    if found:
+    found = _results_in(folder)
+    if found and not (folder / DATABASE).exists():
         raise UserError(
             f"{folder} holds results ({', '.join(found)}) without their database {DATABASE}: a "
             "new study would write over them. Give another --study NAME (or another --results "
             f"DIR), put {DATABASE} back, or move the folder away"
         )
+
+
+def require_own(folder: Path, token: str | None) -> None:
+    """Raise `UserError` if a folder holds results of another study than the server's with `token`.
+
+    None: the server has no such study yet.
+    """
+    found = _results_in(folder)
+    try:
+        document = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        theirs = document.get("token") if isinstance(document, dict) else None
+    except (OSError, ValueError):
+        theirs = None
+    if found and (token is None or theirs != token or (folder / DATABASE).exists()):
+        raise UserError(
+            f"{folder} holds results ({', '.join(found)}) of another study than the server's: they "
+            "would be written over. Give another --study NAME (or another --results DIR), or move "
+            "the folder away"
+        )
+
+
+def _results_in(folder: Path) -> list[str]:
+    names = [f"{name}.csv" for name in TABLES] + ["study.json", "training.json", WEIGHTS]
+    return [name for name in names if (folder / name).exists()]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
 import torch
 
 from mnist_arch.data import Digits, holdout, load, stratified
+from search.storage import sqlite_url
 from tests.search.studies import started
+
+if TYPE_CHECKING:
+    from tests.search.postgres import Server
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +35,28 @@ def opened(tmp_path: Path) -> Iterator[optuna.Study]:
     """A study that has just been started, on SQLite as in real life."""
     with started(tmp_path) as study:
         yield study
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real PostgreSQL; tests that need one are skipped where it is not installed."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    from tests.search.postgres import programs, server
+
+    binaries = programs()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed")
+    with server(binaries) as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database, on each kind of storage."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path)
+    running: Server = request.getfixturevalue("postgres")
+    return running.fresh()
 
 
 @pytest.fixture(scope="session")

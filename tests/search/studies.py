@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +20,8 @@ from search import StudyConfig
 from search.evaluate import Result
 from search.final_run import Finalist, FinalRun
 from search.record import TrialRecord, identity, write_proposal, write_result, write_state
-from search.storage import opened_storage, sqlite_url, start_study
+from search.starting import start_study
+from search.storage import opened_storage, sqlite_url
 from search.tables.files import StudyFiles
 
 EASY = StudyConfig(seed=7, epochs=1, train_images=100, rules=Rules(target=0.01))
@@ -47,9 +47,7 @@ def started(folder: Path, config: StudyConfig = EASY, name: str = "test") -> Ite
 
 def ask(study: optuna.Study) -> optuna.Trial:
     """The study's next trial, outside of a driver."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Heartbeat of storage is supposed", UserWarning)
-        return study.ask()
+    return study.ask()
 
 
 def add(study: optuna.Study, record: TrialRecord) -> None:

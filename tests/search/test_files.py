@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     refused = pytest.raises(UserError, match="another run is at work in")
-    with files.only_one(tmp_path), refused, files.only_one(tmp_path):
+    with files.held(tmp_path), refused, files.held(tmp_path):
         pass
-    with files.only_one(tmp_path):
+    with files.held(tmp_path):
         pass

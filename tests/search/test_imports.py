@@ -19,8 +19,9 @@ COMMANDS = (
 
 ORDER = (
     "formats", "seeds", "facts", "files", "interrupts", "statistics", "goals", "space", "weights",
-    "config", "options", "evaluate", "record", "samplers", "schedules", "storage", "executors",
-    "final_run", "tables", "proposals", "history", "loop", "confirmation", "foreign", "pictures", "exporting",
+    "config", "options", "evaluate", "record", "samplers", "schedules", "patience", "storage",
+    "starting", "claims", "driver", "executors", "final_run", "tables", "proposals", "history",
+    "loop", "confirmation", "foreign", "pictures", "exporting",
     "handwriting", "terminal", "searching", "single",
 )  # fmt: skip
 """Files and packages of the search; each imports only from those before it."""

@@ -21,6 +21,7 @@ from mnist_arch.training import EpochRecord
 from search import loop as loop_module
 from search import record
 from search.config import StudyConfig
+from search.driver import Driver
 from search.evaluate import Result, Task
 from search.executors import Event
 from search.history import History
@@ -29,7 +30,8 @@ from search.record import TrialRecord
 from search.samplers import make_sampler
 from search.seeds import trial_seed
 from search.space import ASSIGNMENT_PARAMS
-from search.storage import Driver, opened_storage, sqlite_url, start_study
+from search.starting import start_study
+from search.storage import opened_storage, sqlite_url
 from search.tables.files import StudyFiles, read_study
 
 CONFIG = StudyConfig(seed=7, epochs=2)
@@ -268,8 +270,11 @@ def test_a_duplicate_of_a_pruned_design_is_pruned_at_the_same_epoch(longer: Sear
 def test_a_design_in_training_on_another_driver_is_passed_over(search: Search) -> None:
     elsewhere = Driver(search.driver.study, search.driver.storage, "another machine").ask()
     record.write_proposal(elsewhere, BASELINE, None)
+    elsewhere.set_user_attr("admitted", True)
     search.queue(ASSIGNMENT_PARAMS)
-    search.run(1)
+    loop = search.loop(1)
+    loop.timeout_seconds = 0.5  # it waits for the other's end, or death
+    loop.run()
     passed_over = search.trials[1]
     assert record.state_of(passed_over) == "duplicate"
     assert passed_over.state == TrialState.FAIL  # Optuna learns nothing: its value is not known

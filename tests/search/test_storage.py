@@ -1,187 +1,109 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from mnist_arch.errors import MachineError, UserError
-from mnist_arch.rules import Rules
 from search import storage
-from search.config import StudyConfig
-from search.samplers import make_sampler
-from search.space import ASSIGNMENT_PARAMS, Space
-from search.storage import Driver, opened_storage, sqlite_url
+from search.storage import opened_storage, sqlite_url, storage_url
+from tests.search.drivers import driver
 
-CONFIG = StudyConfig(seed=7, epochs=2)
-
-
-@contextmanager
-def driver(folder: Path, config: StudyConfig = CONFIG) -> Iterator[Driver]:
-    """A driver of the study in a folder, with a storage of its own."""
-    with opened_storage(sqlite_url(folder)) as opened:
-        yield Driver(start(opened, config), opened)
+if TYPE_CHECKING:
+    from tests.search.postgres import Server
 
 
-def start(opened: RDBStorage, config: StudyConfig = CONFIG) -> optuna.Study:
-    sampler = make_sampler("tpe", config.seed)
-    return storage.start_study(opened, "test", config, ("maximize",), sampler, ASSIGNMENT_PARAMS)
-
-
-def states(of: Driver) -> list[TrialState]:
-    return [trial.state for trial in of.study.get_trials()]
-
-
-@pytest.mark.parametrize("name", ["plain", "a?b", "a#b", "50% off", "[bold]", "mnist & co"])
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "a?b", "a#b", "50% off", "[bold]", "mnist & co", "{curly}", "{SCHEMA_VERSION}"],
+)
 def test_a_folder_of_any_name_holds_its_own_database(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    with driver(folder):
+    with driver(sqlite_url(folder)):
         pass
     assert [path.name for path in folder.iterdir()] == ["study.db"]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_new_study_queues_the_assignments_design_once(tmp_path: Path) -> None:
-    for _ in range(2):
-        with driver(tmp_path) as opened:
-            waiting = opened.study.get_trials(states=(TrialState.WAITING,))
-            assert [trial.system_attrs["fixed_params"] for trial in waiting] == [ASSIGNMENT_PARAMS]
-
-
-def test_a_kill_between_the_settings_and_the_queue_loses_no_baseline(tmp_path: Path) -> None:
-    with opened_storage(sqlite_url(tmp_path)) as opened:
-        study = optuna.create_study(storage=opened, study_name="test", direction="maximize")
-        study.set_user_attr("settings", CONFIG.to_dict())  # and here it was killed
-    with driver(tmp_path) as after:
-        trial = after.ask()
-        assert Space().suggest_design(trial).fingerprint == "59aea58c103e"
-
-
-def test_a_study_refuses_other_settings_and_names_them(tmp_path: Path) -> None:
-    with driver(tmp_path):
-        pass
-    other = replace(CONFIG, epochs=3, rules=Rules(strict=True))
-    with pytest.raises(UserError) as refusal, driver(tmp_path, other):
-        pass
-    assert str(refusal.value) == (
-        "study 'test' was started under other settings: epochs was 2, now 3; rules.strict was "
-        "False, now True. Give the settings it was started with, or start another with "
-        "--study NAME"
+def test_a_storage_is_a_name_a_servers_url_or_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql+psycopg://me@machine:5433/db"
+    assert storage_url("sqlite", tmp_path) == sqlite_url(tmp_path)
+    assert storage_url(url, tmp_path) == url
+    assert storage_url("postgresql://me@machine:5433/db", tmp_path) == url
+    assert storage_url("postgres://me@machine:5433/db", tmp_path) == url
+    monkeypatch.setenv("PLACE", "postgresql://me:pass%40word@machine/db?sslmode=require")
+    assert storage_url("env:PLACE", tmp_path) == (
+        "postgresql+psycopg://me:pass%40word@machine/db?sslmode=require"
     )
 
 
-def test_a_study_refuses_other_data(tmp_path: Path) -> None:
-    with driver(tmp_path) as opened:
-        settings = opened.study.user_attrs["settings"]
-        opened.study.set_user_attr("settings", {**settings, "data_md5": "another"})
-    with pytest.raises(UserError, match="data_md5 was 'another', now '6bbc9ace"), driver(tmp_path):
-        pass
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "mongo",
+            r"--storage mongo: must be one of sqlite, postgresql\+psycopg://HOST/DATABASE or",
+        ),
+        ("mysql://host/db", r"^--storage URL: must be one of sqlite, postgresql"),
+        ("env:NOWHERE_AT_ALL", r"--storage env:NOWHERE_AT_ALL: the environment has no NOWHERE_AT"),
+        ("env:", "--storage env:: the environment has no such name"),
+        (
+            "postgresql://host:port/db",
+            r"--storage URL: cannot be read as postgresql\+psycopg://USER:",
+        ),
+    ],
+)
+def test_another_storage_is_a_mistake(tmp_path: Path, given: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        storage_url(given, tmp_path)
 
 
-def test_a_study_of_before_there_were_schedules_goes_on(tmp_path: Path) -> None:
-    old = {
-        name: value
-        for name, value in CONFIG.to_dict().items()
-        if name not in ("version", "goal", "sampler", "schedule")
-    }
-    with opened_storage(sqlite_url(tmp_path)) as opened:
-        study = optuna.create_study(storage=opened, study_name="test", direction="maximize")
-        study.set_user_attr("settings", {**old, "pruning": True})
-    with driver(tmp_path) as after:
-        assert storage.identity_of(after.study) == CONFIG.identity("test")
-
-
-def test_what_a_dead_driver_left_running_is_asked_again_as_it_was(tmp_path: Path) -> None:
-    with driver(tmp_path) as first:
-        trial = first.ask()
-        design = Space().suggest_design(trial)
-        trial.report(0.5, 1)
-    with driver(tmp_path) as second:
-        assert second.take_back_all() == 1
-        again = second.ask()
-        assert (again.number, Space().suggest_design(again)) == (0, design)
-        assert states(second) == [TrialState.RUNNING]
-
-
-def test_a_driver_that_lost_a_trial_cannot_end_it(tmp_path: Path) -> None:
-    with driver(tmp_path) as first, driver(tmp_path) as second:
-        trial = first.ask()
-        second.take_back_all()
-        mine = second.ask()
-        assert not first.tell(trial, TrialState.COMPLETE, (0.1,))
-        assert second.tell(mine, TrialState.COMPLETE, (0.9,))
-        assert second.look(0).values == [0.9]
-        assert not first.tell(trial, TrialState.COMPLETE, (0.1,))
-
-
-def test_a_live_drivers_trials_are_left_alone_and_a_dead_ones_are_proposed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:secret@host/db",
+        "postgresql+psycopg://me:sec/ret@host/db",
+        "postgresql+psycopg://me:sec@ret@host/db",
+        "postgresql+psycopg://host/db?password=secret",
+        "postgresql+psycopg://host/db?user=me&PASSWORD=secret",
+        "mysql://me:secret@host/db",
+    ],
+)
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(
+    tmp_path: Path, url: str
 ) -> None:
-    monkeypatch.setattr(storage, "HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(storage, "GRACE_SECONDS", 1)
-    with driver(tmp_path) as dead, driver(tmp_path) as live:
-        trial = dead.ask()
-        Space().suggest_design(trial)
-        live.take_back_stale()
-        assert states(live) == [TrialState.RUNNING]
-        with dead.storage.engine.begin() as connection:  # two seconds without a heartbeat
-            connection.exec_driver_sql(
-                "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-2 seconds')"
-            )
-        live.take_back_stale()
-        assert states(live) == [TrialState.FAIL, TrialState.WAITING]
-        again = live.ask()
-        assert storage.seed_number(again) == 0
-        assert Space().suggest_design(again).fingerprint == "59aea58c103e"
+    with pytest.raises(UserError, match=r"holds a password.*give --storage env:NAME") as refusal:
+        storage_url(url, tmp_path)
+    assert "sec" not in str(refusal.value)
 
 
-def test_a_queued_trial_goes_to_one_driver_only(tmp_path: Path) -> None:
-    with driver(tmp_path) as first:
-        for width in range(4, 16):
-            first.study.enqueue_trial({"width_1": width})
-
-    def ask(_: int) -> int:
-        with driver(tmp_path) as each:
-            return each.ask().number
-
-    with ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(ask, range(13)))
-    assert sorted(numbers) == list(range(13))
+@pytest.mark.parametrize("url", ["mysql://me:secret@host/db", "postgresql://me:secret@host:x/db"])
+def test_a_password_in_the_environment_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PLACE", url)
+    with pytest.raises(UserError, match="--storage env:PLACE: ") as refusal:
+        storage_url("env:PLACE", tmp_path)
+    assert "secret" not in str(refusal.value)
 
 
-def test_a_design_in_training_on_another_driver_is_seen(tmp_path: Path) -> None:
-    with driver(tmp_path) as first, driver(tmp_path) as second:
-        elsewhere = first.ask()
-        elsewhere.set_user_attr("identity", "59aea58c103e")
-        mine = second.ask()
-        found = second.claimed_before(mine, "59aea58c103e")
-        assert found is not None
-        assert found.number == 0
-        assert second.claimed_before(mine, "another") is None
-        assert first.claimed_before(elsewhere, "59aea58c103e") is None
-
-
-def test_only_our_own_studies_are_loaded(tmp_path: Path) -> None:
-    with opened_storage(sqlite_url(tmp_path)) as opened:
-        with pytest.raises(UserError, match=r"study.db must hold one study, it holds 0"):
-            storage.load_only_study(opened, "study.db")
-        optuna.create_study(storage=opened, study_name="foreign")
-        with pytest.raises(UserError, match="study 'foreign' was not started by python -m search"):
-            storage.load_only_study(opened, "study.db")
+def test_a_database_is_named_without_user_and_password() -> None:
+    assert storage.place_of("sqlite:////a/study.db") == "/a/study.db"
+    assert storage.place_of("postgresql+psycopg://me:secret@host:5433/db") == "db on host:5433"
+    assert storage.place_of("postgresql+psycopg:///db") == "db on this machine"
 
 
 def test_a_damaged_database_is_the_machines_fault_in_one_message(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"not a database" * 100)
     with (
         pytest.raises(MachineError, match=r"study.db cannot be used \(.*not a database\)"),
-        driver(tmp_path),
+        driver(sqlite_url(tmp_path)),
     ):
         pass
 
@@ -189,6 +111,40 @@ def test_a_damaged_database_is_the_machines_fault_in_one_message(tmp_path: Path)
 def test_no_password_is_told() -> None:
     url = "postgresql+psycopg://user:secret@127.0.0.1:1/none"
     with pytest.raises(MachineError) as fault, storage.storage_faults_told(url):
-        raise optuna.exceptions.StorageInternalError("refused")
-    assert str(fault.value).startswith("the study's database postgresql+psycopg cannot be used")
+        raise optuna.exceptions.StorageInternalError("refused") from OperationalError(
+            "SELECT 1", {}, Exception("no secret here")
+        )
+    assert str(fault.value).startswith(
+        "the study's database none on 127.0.0.1:1 cannot be used (no *** here); finished"
+    )
+
+
+def test_a_server_that_is_not_there_is_told_at_once_without_the_password() -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    url = "postgresql+psycopg://user:secret@127.0.0.1:1/none"
+    with (
+        pytest.raises(
+            MachineError, match=r"none on 127.0.0.1:1 cannot be used \(.*refused"
+        ) as fault,
+        opened_storage(url),
+    ):
+        pass
     assert "secret" not in str(fault.value)
+
+
+def test_a_wrong_password_is_told_without_it(postgres: Server) -> None:
+    with (
+        pytest.raises(MachineError, match="password authentication failed") as fault,
+        opened_storage(postgres.url(password="wrong%3Asecret")),
+    ):
+        pass
+    assert "secret" not in str(fault.value)
+
+
+def test_a_study_on_a_server_is_there_by_its_name(postgres: Server) -> None:
+    url = postgres.fresh()
+    assert not storage.is_there(url, "test")
+    with driver(url):
+        pass
+    assert storage.is_there(url, "test")
+    assert not storage.is_there(url, "another")

@@ -305,5 +305,5 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
 
 
 def test_one_command_at_a_time(folder: Path) -> None:
-    with files.only_one(folder), pytest.raises(UserError, match="another run is at work"):
+    with files.held(folder), pytest.raises(UserError, match="another run is at work"):
         confirmed(folder)

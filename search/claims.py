@@ -1,0 +1,88 @@
+"""Claims: what drivers say of trials in Optuna's tables, in SQL for a transaction that is alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, DateTime, text
+
+
+@dataclass(slots=True)
+class Claim:
+    """What decides about a trial: its design, whether it is in training, how it ended."""
+
+    state: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> object:
+        """The design, see `record.identity`."""
+        return self.values.get("identity")
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it may be trained."""
+        return "admitted" in self.values
+
+    @property
+    def is_in_training(self) -> bool:
+        """Whether some driver trains it now."""
+        return self.state == "RUNNING" and self.admitted
+
+    @property
+    def result(self) -> str:
+        """The state that the trial ended in; nothing while it has not ended."""
+        return str(self.values.get("state", "")) if self.state in ("COMPLETE", "PRUNED") else ""
+
+
+def read_claims(connection: Connection, study: int, below: int) -> dict[int, Claim]:
+    """What decides about a study's trials, by their numbers, from number `below` on."""
+    claims: dict[int, Claim] = {}
+    for row in connection.execute(_CLAIMS, {"study": study, "below": below}):
+        claim = claims.setdefault(row.number, Claim(row.state))
+        if row.key is not None:
+            claim.values[row.key] = json.loads(row.value_json)
+    return claims
+
+
+def queue(
+    connection: Connection, ids: Sequence[int], only: str = "", values: dict[str, str] | None = None
+) -> None:
+    """Put running trials back into the queue; those that hold a condition, if one is given."""
+    for each in ids:
+        values_of = {"trial": each, **(values or {})}
+        if connection.execute(text(_QUEUE + only), values_of).rowcount:
+            connection.execute(_FORGET_HEARTBEAT, {"trial": each})
+            connection.execute(_FORGETADMITTED, {"trial": each})
+
+
+_QUEUE = "UPDATE trials SET state = 'WAITING' WHERE trial_id = :trial AND state = 'RUNNING'"
+ONLY_MINE = (
+    " AND EXISTS (SELECT 1 FROM trial_user_attributes AS a WHERE a.trial_id = :trial "
+    "AND a.key = 'driver' AND a.value_json = :driver)"
+)
+_FORGET_HEARTBEAT = text("DELETE FROM trial_heartbeats WHERE trial_id = :trial")
+_FORGETADMITTED = text(
+    "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = 'admitted'"
+)
+ADMIT = text(
+    "INSERT INTO trial_user_attributes (trial_id, key, value_json) "
+    "VALUES (:trial, 'admitted', 'true')"
+)
+RUNNING = text(
+    "SELECT t.trial_id, t.datetime_start, h.heartbeat FROM trials AS t "
+    "LEFT JOIN trial_heartbeats AS h ON h.trial_id = t.trial_id "
+    "WHERE t.study_id = :study AND t.state = 'RUNNING'"
+).columns(sqlalchemy.column("trial_id", sqlalchemy.Integer),
+          sqlalchemy.column("datetime_start", DateTime),
+          sqlalchemy.column("heartbeat", DateTime))  # fmt: skip
+_CLAIMS = text(
+    "SELECT t.number, t.state, a.key, a.value_json FROM trials AS t "
+    "LEFT JOIN trial_user_attributes AS a ON a.trial_id = t.trial_id "
+    "AND a.key IN ('state', 'identity', 'admitted') "
+    "WHERE t.study_id = :study AND t.number >= :below"
+)

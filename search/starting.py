@@ -1,0 +1,125 @@
+"""Starting: a study in a storage, started under its choices, or found again with them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+
+from mnist_arch.errors import UserError
+from search.config import StudyConfig
+from search.goals import Direction
+
+
+def start_study(
+    storage: RDBStorage,
+    name: str,
+    config: StudyConfig,
+    directions: tuple[Direction, ...],
+    sampler: BaseSampler,
+    first_proposal: dict[str, Any],
+) -> optuna.Study:
+    """Start a study, or continue one that was started under the same choices.
+
+    A new study has one proposal in its queue. Several drivers may start it at the same time. Raises
+    `UserError` naming every choice that differs from those that it was started with.
+    """
+    with _alone(storage):
+        return _started(storage, name, config, directions, sampler, first_proposal)
+
+
+@contextmanager
+def _alone(storage: RDBStorage) -> Iterator[None]:
+    """Let one driver at a time start a study on a server; a file has one driver only."""
+    if storage.engine.dialect.name == "sqlite":
+        yield
+        return
+    with storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(6062)"))
+        yield
+
+
+def _started(
+    storage: RDBStorage,
+    name: str,
+    config: StudyConfig,
+    directions: tuple[Direction, ...],
+    sampler: BaseSampler,
+    first_proposal: dict[str, Any],
+) -> optuna.Study:
+    study = optuna.create_study(
+        storage=storage, study_name=name, directions=list(directions), load_if_exists=True,
+        sampler=sampler,
+    )  # fmt: skip
+    before = study.user_attrs.get("settings")
+    if before is None:
+        study.set_user_attr("id", config.identity(name))
+        study.set_user_attr("token", uuid.uuid4().hex)
+        study.set_user_attr("settings", {**config.to_dict(), **_foundations()})
+    else:
+        _require_same(name, before, config)
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(first_proposal)  # after a kill in between, too
+    return study
+
+
+def _foundations() -> dict[str, Any]:
+    """What a study stands on besides its choices: the versions of the space and of the data."""
+    from mnist_arch.data import MD5_SUMS, SPLIT_SEED
+    from search.space import VERSION
+
+    data = MD5_SUMS["train-images-idx3-ubyte"]
+    return {"space_version": VERSION, "split_seed": SPLIT_SEED, "data_md5": data}
+
+
+def _require_same(name: str, before: dict[str, Any], config: StudyConfig) -> None:
+    changed = StudyConfig.from_dict(before).differences(config)
+    changed += [
+        f"{key} was {before[key]!r}, now {value!r}"
+        for key, value in _foundations().items()
+        if before.get(key, value) != value
+    ]
+    if changed:
+        raise UserError(
+            f"study {name!r} was started under other settings: {'; '.join(changed)}. Give the "
+            "settings it was started with, or start another with --study NAME"
+        )
+
+
+def load_study(
+    storage: RDBStorage, place: object, name: str | None = None
+) -> tuple[optuna.Study, StudyConfig]:
+    """A study of a storage by its name, or its only one, with its choices.
+
+    Raises `UserError` where there is none, or it is not ours.
+    """
+    names = [each for each in optuna.get_all_study_names(storage) if name in (None, each)]
+    if len(names) != 1:
+        raise UserError(
+            f"{place} must hold one study, it holds {len(names)}; search in a folder of its own: "
+            "python -m search.run --study NAME"
+        )
+    study = optuna.load_study(study_name=names[0], storage=storage)
+    values = study.user_attrs.get("settings")
+    if values is None:
+        raise UserError(
+            f"study {names[0]!r} was not started by python -m search.run: it has no settings to "
+            "train finalists with"
+        )
+    return study, StudyConfig.from_dict(values)
+
+
+def identity_of(study: optuna.Study) -> str:
+    """What tells this study's files from another's; earlier versions did not store it."""
+    stored = study.user_attrs.get("id")
+    if stored is None:
+        config = StudyConfig.from_dict(study.user_attrs["settings"])
+        stored = config.identity(study.study_name)
+        study.set_user_attr("id", stored)
+    return str(stored)

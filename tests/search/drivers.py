@@ -1,0 +1,37 @@
+"""Drivers of a study that has just been started, for tests of several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from search.config import StudyConfig
+from search.driver import Driver
+from search.samplers import make_sampler
+from search.space import ASSIGNMENT_PARAMS
+from search.starting import start_study
+from search.storage import opened_storage
+
+CONFIG = StudyConfig(seed=7, epochs=2)
+
+
+@contextmanager
+def driver(url: str, config: StudyConfig = CONFIG) -> Iterator[Driver]:
+    """A driver of the study `test` in a database, with a storage of its own."""
+    with opened_storage(url) as opened:
+        yield Driver(start(opened, config), opened)
+
+
+def start(opened: RDBStorage, config: StudyConfig = CONFIG, name: str = "test") -> optuna.Study:
+    """Start a study, or go on with it."""
+    sampler = make_sampler("tpe", config.seed)
+    return start_study(opened, name, config, ("maximize",), sampler, ASSIGNMENT_PARAMS)
+
+
+def states(of: Driver) -> list[TrialState]:
+    """The states of all trials, as they are stored now."""
+    return [trial.state for trial in of.study.get_trials()]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from mnist_arch.errors import UserError
+from mnist_arch.rules import Rules
+from search import starting
+from search.space import ASSIGNMENT_PARAMS, Space
+from search.storage import opened_storage
+from tests.search.drivers import CONFIG, driver, start
+
+if TYPE_CHECKING:
+    from tests.search.postgres import Server
+
+
+def test_a_new_study_queues_the_assignments_design_once(url: str) -> None:
+    for _ in range(2):
+        with driver(url) as opened:
+            waiting = opened.study.get_trials(states=(TrialState.WAITING,))
+            assert [trial.system_attrs["fixed_params"] for trial in waiting] == [ASSIGNMENT_PARAMS]
+
+
+def test_a_kill_between_the_settings_and_the_queue_loses_no_baseline(url: str) -> None:
+    with opened_storage(url) as opened:
+        study = optuna.create_study(storage=opened, study_name="test", direction="maximize")
+        study.set_user_attr("settings", CONFIG.to_dict())  # and here it was killed
+    with driver(url) as after:
+        trial = after.ask()
+        assert Space().suggest_design(trial).fingerprint == "59aea58c103e"
+
+
+def test_a_study_refuses_other_settings_and_names_them(url: str) -> None:
+    with driver(url):
+        pass
+    other = replace(CONFIG, epochs=3, rules=Rules(strict=True))
+    with pytest.raises(UserError) as refusal, driver(url, other):
+        pass
+    assert str(refusal.value) == (
+        "study 'test' was started under other settings: epochs was 2, now 3; rules.strict was "
+        "False, now True. Give the settings it was started with, or start another with "
+        "--study NAME"
+    )
+
+
+def test_a_study_refuses_other_data(url: str) -> None:
+    with driver(url) as opened:
+        settings = opened.study.user_attrs["settings"]
+        opened.study.set_user_attr("settings", {**settings, "data_md5": "another"})
+    with pytest.raises(UserError, match="data_md5 was 'another', now '6bbc9ace"), driver(url):
+        pass
+
+
+def test_a_study_of_before_there_were_schedules_goes_on(url: str) -> None:
+    old = {
+        name: value
+        for name, value in CONFIG.to_dict().items()
+        if name not in ("version", "goal", "sampler", "schedule")
+    }
+    with opened_storage(url) as opened:
+        study = optuna.create_study(storage=opened, study_name="test", direction="maximize")
+        study.set_user_attr("settings", {**old, "pruning": True})
+    with driver(url) as after:
+        assert starting.identity_of(after.study) == CONFIG.identity("test")
+
+
+def test_only_our_own_studies_are_loaded(url: str) -> None:
+    with opened_storage(url) as opened:
+        with pytest.raises(UserError, match=r"study.db must hold one study, it holds 0"):
+            starting.load_study(opened, "study.db")
+        optuna.create_study(storage=opened, study_name="foreign")
+        with pytest.raises(UserError, match="study 'foreign' was not started by python -m search"):
+            starting.load_study(opened, "study.db")
+
+
+def test_several_drivers_that_start_a_study_at_once_queue_its_baseline_once(
+    postgres: Server,
+) -> None:
+    url = postgres.fresh()
+
+    def begin(_: int) -> str:
+        with driver(url) as each:
+            return str(each.study.user_attrs["token"])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(begin, range(6)))) == 1
+    with driver(url) as after:
+        assert len(after.study.get_trials()) == 1
+
+
+def test_a_server_holds_many_studies_each_found_by_its_name(postgres: Server) -> None:
+    with opened_storage(postgres.fresh()) as opened:
+        for name, seed in (("one", 1), ("two", 2)):
+            start(opened, replace(CONFIG, seed=seed), name)
+        study, config = starting.load_study(opened, "the server", "two")
+        assert (study.study_name, config.seed) == ("two", 2)
+        with pytest.raises(UserError, match="the server must hold one study, it holds 0"):
+            starting.load_study(opened, "the server", "three")
