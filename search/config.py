@@ -142,13 +142,18 @@ _NOT_CHOICES = frozenset({"version", "space_version", "split_seed", "data_md5"})
 class Machine:
     """Where trainings run: names for `choose_engine`, MNIST's folder, threads of one training.
 
-    `threads` None leaves their number to torch.
+    `threads` None leaves their number to torch. A training in another process that says nothing
+    for `hang_seconds` is ended there and tried again; None: never. On a Ray cluster, at
+    `ray_address`, each training has `gpus` of a GPU.
     """
 
     engine: str = "auto"
     device: str = "auto"
     data: Path | None = None
     threads: int | None = None
+    hang_seconds: int | None = 1_800
+    ray_address: str = "auto"
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,8 @@ class RunConfig:
 
     `trials` is how many designs the study ends with; `workers` None is one a core on a CPU and
     one on a GPU; `finalists` 0 means no confirmation; `timeout_seconds` None means no limit.
-    `executor` and `storage` are names in `search.executors` and `search.storage`.
+    `executor` is a name in `search.executors`; `storage` a name or URL, see
+    `search.storage.storage_url`.
     """
 
     study: str = "mnist"

@@ -46,6 +46,8 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     common.add_confirmation_options(parser, seeds=5)
     common.add_workers(parser)
+    common.add_storage(parser)
+    common.add_executor(parser)
     common.add_machine_options(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the last block")
     return parser
@@ -69,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
             options.workers,
             machine=common.machine_of(options),
             quiet=options.quiet,
+            storage=options.storage,
+            executor=common.EXECUTORS[options.executor],
         )
     )
     if outcome.interrupted:

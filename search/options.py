@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -28,6 +29,9 @@ EXIT_DONE, EXIT_NO, EXIT_MISTAKE, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 Done; the answer is no (a rule broken; nothing passed, or was confirmed where that was asked for);
 the user's mistake; a fault of ours or of the machine; interrupted.
 """
+
+EXECUTORS = {"local": "processes", "ray": "ray"}
+"""Executors by the names that `--executor` takes, and by those in `search.executors`."""
 
 RANKS = ("accuracy", "parameters", "macs", "epochs", "seconds")
 """As `search.tables.trials.RANKS`, which needs pandas."""
@@ -135,6 +139,48 @@ def add_workers(to: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
+def add_executor(to: argparse._ActionsContainer) -> None:
+    """Add the options that say where the workers are, and when one counts as hanging."""
+    to.add_argument(
+        "--executor", choices=tuple(EXECUTORS), default="local",
+        help="local: processes on this machine; ray: a Ray cluster's (default %(default)s)",
+    )  # fmt: skip
+    to.add_argument(
+        "--ray-address", default="auto", metavar="ADDRESS",
+        help="of the Ray cluster; local starts one on this machine (default %(default)s)",
+    )  # fmt: skip
+    to.add_argument(
+        "--gpus-per-trial", type=gpus, default=0.0, metavar="SHARE",
+        help="of a GPU for each training on the Ray cluster, such as 0.25 (default 0)",
+    )  # fmt: skip
+    to.add_argument(
+        "--hang-timeout", type=whole(1), default=1_800, metavar="SECONDS",
+        help="a training that ends no epoch for so long is ended and tried again "
+        "(default %(default)s)",
+    )  # fmt: skip
+
+
+def gpus(text: str) -> float:
+    """An option type: a share of a GPU up to 1, or a whole number of them."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value <= 64 or (value > 1 and value != int(value)):
+        raise argparse.ArgumentTypeError(f"{text} given, must be from 0 to 1, or a whole number")
+    return value
+
+
+def add_storage(to: argparse._ActionsContainer) -> None:
+    """Add the option that says where the study's database is."""
+    to.add_argument(
+        "--storage", default="sqlite", metavar="URL",
+        help="sqlite: the study's own file; or a server that several machines share: "
+        "postgresql+psycopg://HOST/DATABASE, or env:NAME, the URL in an environment variable, for "
+        "one with a password (default %(default)s)",
+    )  # fmt: skip
+
+
 def add_threads(to: argparse._ActionsContainer) -> None:
     """Add the option that says how many threads one training has."""
     to.add_argument("--threads", type=whole(1, 1_000), metavar="N", help="default: all cores")
@@ -192,8 +238,15 @@ def rules_of(options: argparse.Namespace) -> Rules:
 
 def machine_of(options: argparse.Namespace) -> Machine:
     """The machine that the options describe."""
-    threads = getattr(options, "threads", None)
-    return Machine(options.engine, options.device, options.data, threads)
+    machine = Machine(
+        options.engine, options.device, options.data, getattr(options, "threads", None)
+    )
+    if "executor" not in options:
+        return machine
+    return replace(
+        machine, hang_seconds=options.hang_timeout, ray_address=options.ray_address,
+        gpus=options.gpus_per_trial,
+    )  # fmt: skip
 
 
 def interrupt(*_: object) -> NoReturn:

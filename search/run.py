@@ -18,6 +18,8 @@ EXAMPLES = """\
       a try-out of a minute
   python -m search.run --study small --parameter-limit 8000 --seed 1
       under tighter rules
+  python -m search.run --study shared --storage env:STUDIES
+      the same on several machines: one study on PostgreSQL, whose URL is in $STUDIES
 """
 
 
@@ -42,6 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder that holds the study's (default %(default)s)",
     )  # fmt: skip
     common.add_workers(group)
+    common.add_storage(group)
+    common.add_executor(group)
     group.add_argument(
         "--search-recipe", action="store_true",
         help="also search the learning rate, the weight decay and the augmentation",
@@ -75,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     run = RunConfig(
         options.study, options.results, options.trials, options.workers, options.timeout,
         options.finalists, options.seeds, options.rank_by, machine=common.machine_of(options),
-        quiet=options.quiet,
+        quiet=options.quiet, storage=options.storage,
+        executor=common.EXECUTORS[options.executor],
     )  # fmt: skip
     outcome = search(config, run)
     if outcome.interrupted:

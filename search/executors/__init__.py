@@ -67,9 +67,16 @@ def _processes(machine: Machine, workers: int) -> Executor:
     return Processes(machine, workers)
 
 
+def _ray(machine: Machine, workers: int) -> Executor:
+    from search.executors.cluster import Cluster
+
+    return Cluster(machine, workers)
+
+
 EXECUTORS: dict[str, Callable[[Machine, int], Executor]] = {
     "processes": _processes,
     "here": _here,
+    "ray": _ray,
 }
 """Executors by name: a machine and a number of workers -> an executor."""
 

@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Self
@@ -29,12 +30,15 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     key: int | None = None
+    heard: float = field(default_factory=time.monotonic)
+    killed: str = ""
 
 
 class Processes:
     """A fixed number of worker processes, started as they are needed.
 
-    Each runs one task at a time. Leaving the context ends all of them.
+    Each runs one task at a time. One that hangs is killed, see `Machine.hang_seconds`. Leaving the
+    context ends all of them.
     """
 
     def __init__(self, machine: Machine, workers: int) -> None:
@@ -72,7 +76,7 @@ class Processes:
         if worker is None:
             worker = self._start(str(len(self._workers)))
             self._workers.append(worker)
-        worker.key = key
+        worker.key, worker.heard = key, time.monotonic()
         with suppress(OSError):  # a dead worker is heard in `events`
             worker.connection.send(task)
 
@@ -80,11 +84,13 @@ class Processes:
         """Send the answer to the worker that waits for it."""
         for worker in self._workers:
             if worker.key == key:
+                worker.heard = time.monotonic()
                 with suppress(OSError):
                     worker.connection.send(stop_reason)
 
     def events(self, timeout_seconds: float) -> list[Event]:
         """Hear all workers that have something to say; a dead one is replaced."""
+        self._kill_hanging()
         watched: list[Any] = [worker.connection for worker in self._workers]
         watched += [worker.process.sentinel for worker in self._workers]
         ready = wait(watched, timeout_seconds)
@@ -95,11 +101,20 @@ class Processes:
                 found += [event] if event is not None else []
         return found
 
+    def _kill_hanging(self) -> None:
+        limit, now = self._machine.hang_seconds, time.monotonic()
+        for worker in self._workers:
+            silent = worker.key is not None and limit is not None and now - worker.heard > limit
+            if silent and not worker.killed:
+                worker.killed = f"no epoch ended for {limit:,} seconds: its process was killed"
+                worker.process.kill()
+
     def _hear(self, position: int, worker: _Worker) -> Event | None:
         try:
             if not worker.connection.poll():
                 raise EOFError
             kind, content = worker.connection.recv()
+            worker.heard = time.monotonic()
         except (EOFError, OSError):
             return self._replace(position, worker)
         assert worker.key is not None
@@ -119,7 +134,8 @@ class Processes:
         self._workers[position] = self._start(worker.name)
         if worker.key is None:
             return None
-        reason = f"its process ended with exit status {worker.process.exitcode}"
+        ended = f"its process ended with exit status {worker.process.exitcode}"
+        reason = worker.killed or ended
         return Event(worker.key, worker.name, result=Result("died", reason=reason))
 
     def _start(self, name: str) -> _Worker:
