@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.design import Design
 from mnist_arch.plan import CLASSES, Plan, PlanError, plan
 from mnist_arch.rules import Rejected, Rejection, Rules, notes
 from search.foreign.contained import contained
 from search.foreign.targets import CheckConfig, read_target
 from search.options import read_design
+from search.statistics import verdict
 
 Report = dict[str, Any]
 
@@ -177,14 +178,12 @@ def statistics_of(runs: list[Report], target: float) -> Report:
     A run that diverged, or whose network broke a rule, has no accuracy and counts as a miss; where
     there is one, nothing passes. The standard deviation needs two accuracies, else it is None.
     """
-    accuracies = [run["accuracy"] for run in runs if "accuracy" in run]
-    complete = bool(runs) and len(accuracies) == len(runs)
-    mean = statistics.fmean(accuracies) if accuracies else None
+    found = verdict([run.get("accuracy") for run in runs], target, VALIDATION_IMAGES)
     return {
-        "mean": mean,
-        "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        "minimum": min(accuracies, default=None),
-        "share_passed": sum(each >= target for each in accuracies) / len(runs) if runs else 0.0,
+        "mean": found.test_accuracy,
+        "standard_deviation": found.test_deviation,
+        "minimum": found.test_minimum,
+        "share_passed": found.pass_share,
         "target": target,
-        "passes": complete and mean is not None and mean >= target,
+        "passes": found.confirmed,
     }

@@ -355,6 +355,14 @@ def test_statistics_of_worked_cases() -> None:
     assert statistics_of([{"diverged": "nan"}], 0.995)["mean"] is None
 
 
+@pytest.mark.parametrize(
+    "accuracies",
+    [[0.994] * 11, [0.9923, 0.9913, 0.9963, 0.997, 0.9964, 0.9907]],  # both 0.9939999... as floats
+)
+def test_runs_whose_mean_is_exactly_the_target_pass(accuracies: list[float]) -> None:
+    assert statistics_of([{"accuracy": each} for each in accuracies], 0.994)["passes"]
+
+
 WORK = """
 import os, sys, time
 from mnist_arch.errors import UserError
