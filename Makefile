@@ -21,7 +21,7 @@ run: $(VENV)/.installed ## Install, search (TRIALS designs), confirm the best (F
 	else exit $$status; fi
 
 test: $(VENV)/.installed-test ## Install with the test extra, then run the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 bench: $(VENV)/.installed-test ## Measure epoch throughput against the published loop
 	$(BIN)/python -m pytest benchmarks --benchmark-json benchmark.json

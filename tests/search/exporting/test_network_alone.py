@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+import mnist_arch
 from mnist_arch.build import build
 from mnist_arch.data import load
 from mnist_arch.references import BASELINE
@@ -20,7 +21,7 @@ from search import weights
 from search.exporting.network_source import network_source
 from tests.search.small_export import SMALL
 
-MNIST = Path(__file__).parents[3] / "mnist_arch" / "mnist"
+MNIST = Path(mnist_arch.__file__).parent / "mnist"
 
 ALONE = """
 import runpy, sys
