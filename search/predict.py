@@ -47,8 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     Every image is read before anything is printed.
     """
     options = make_parser().parse_args(arguments)
-    from search.handwriting.handwriting import read_digit
-    from search.handwriting.predicting import load_export, predict, shown
+    from search.handwriting import load_export, predict, read_digit, shown
 
     network = load_export(options.folder)
     images = [read_digit(path) for path in options.images]

@@ -14,11 +14,9 @@ from mnist_arch.build import build
 from mnist_arch.data import load
 from mnist_arch.design import Design
 from mnist_arch.references import BASELINE
-from search import options, predict
+from search import handwriting, options, predict
 from search.exporting.predictions import logits
-from search.handwriting import predicting
-from search.handwriting.handwriting import read_digit
-from search.handwriting.predicting import load_export, shown
+from search.handwriting import load_export, read_digit, shown
 from tests.search.small_export import SMALL
 
 
@@ -77,7 +75,7 @@ def test_pictures_of_mnists_digits_read_as_the_digits_themselves(
             picture = Image.fromarray(pixels ^ np.uint8(polarity)).resize((140, 140))
             picture.save(tmp_path / "digit.png")
             images.append(read_digit(tmp_path / "digit.png"))
-        found = predicting.predict(network, images, [tmp_path] * len(images))
+        found = handwriting.predict(network, images, [tmp_path] * len(images))
         same += [r.digit == label for r, label in zip(found, predicted, strict=True)]
     assert np.mean(same) >= 0.85  # a network of one epoch; a trained one reads 99.9 % alike
 

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from mnist_arch.data import load
 from mnist_arch.errors import UserError
-from search.handwriting import handwriting
-from search.handwriting.handwriting import centred, fitted, otsu, read_digit
+from search import handwriting
+from search.handwriting import centred, fitted, otsu, read_digit
 
 
 def drawn(
