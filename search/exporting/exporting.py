@@ -20,8 +20,7 @@ from search import weights
 from search.config import TRAIN_IMAGES, ExportConfig
 from search.evaluate import Budget, Epoch, Task, engine_here, evaluate
 from search.exporting import onnx_file
-from search.exporting.candidates import Candidate, numbered, ranked
-from search.exporting.confirmed import confirmed_runs
+from search.exporting.candidates import Candidate, confirmed_runs, numbered, ranked
 from search.exporting.folder import building, require_ours
 from search.exporting.model_card import Provenance, docstring, model_card
 from search.exporting.network_source import network_source

@@ -24,7 +24,7 @@ from search import weights
 from search.config import ExportConfig
 from search.evaluate import Result
 from search.exporting import exporting, onnx_file
-from search.exporting.confirmed import confirmed_runs
+from search.exporting.candidates import confirmed_runs
 from search.exporting.folder import FILES, require_ours
 from search.exporting.onnx_file import onnx_logits
 from search.exporting.predictions import logits
