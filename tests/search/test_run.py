@@ -6,10 +6,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -125,6 +127,36 @@ def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path)
     assert b"attempt 1 of 3 on worker 0: its process ended with exit status -9" in output
     whole, parts = (without_times(tmp_path / name / "mnist") for name in ("whole", "parts"))
     pd.testing.assert_frame_equal(whole, parts, check_exact=True)
+
+
+def test_a_design_whose_worker_is_killed_three_times_is_put_aside(tmp_path: Path) -> None:
+    length = ("--epochs", "3", "--train-images", "4000")
+    process = start(tmp_path, "--trials", "3", "--workers", "1", "--seed", "7", *length, *ALONE)
+    folder = tmp_path / "results" / "mnist"
+    wait_for(folder / "trials.csv", 1, process)
+    assert process.stdout is not None
+    for attempt in (1, 2, 3):
+        [worker] = children(process)
+        os.kill(worker, signal.SIGKILL)
+        told = f"trial 1, attempt {attempt} of 3 on worker 0: its process ended with exit status -9"
+        assert any(told in line.decode() for line in iter(process.stdout.readline, b""))
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (1, b"")
+    assert trials(folder)["state"][1] == "broken"
+    assert trained(folder) == 3
+
+
+def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "mnist"
+    process = start(tmp_path, "--trials", "4", "--workers", "1", *QUICK, *ALONE)
+    wait_for(folder / "trials.csv", 1, process)
+    with closing(sqlite3.connect(folder / "study.db", timeout=60)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        time.sleep(7)  # SQLite's own patience is 5 seconds
+        database.rollback()
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (1, b"")
+    assert b"4 designs trained" in output
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
