@@ -163,7 +163,8 @@ class RunConfig:
     `trials` is how many designs the study ends with; `workers` None is one a core on a CPU and
     one on a GPU; `finalists` 0 means no confirmation; `timeout_seconds` None means no limit.
     `executor` is a name in `search.executors`; `storage` a name or URL, see
-    `search.storage.storage_url`.
+    `search.storage.storage_url`. `report` says whether the page and its figures are made at the
+    end.
     """
 
     study: str = "mnist"
@@ -178,6 +179,7 @@ class RunConfig:
     machine: Machine = Machine()
     quiet: bool = False
     storage: str = "sqlite"
+    report: bool = True
 
     def __post_init__(self) -> None:
         require_name("--study", self.study)
@@ -234,6 +236,7 @@ class ConfirmConfig:
     machine: Machine = Machine()
     quiet: bool = False
     storage: str = "sqlite"
+    report: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))

@@ -50,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     common.add_executor(parser)
     common.add_machine_options(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the last block")
+    common.add_report(parser)
     return parser
 
 
@@ -73,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             quiet=options.quiet,
             storage=options.storage,
             executor=common.EXECUTORS[options.executor],
+            report=not options.no_report,
         )
     )
     if outcome.interrupted:

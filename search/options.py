@@ -181,6 +181,13 @@ def add_storage(to: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
+def add_report(to: argparse._ActionsContainer) -> None:
+    """Add the option that says whether a page is made at the end."""
+    to.add_argument(
+        "--no-report", action="store_true", help="make no report.html and no figures at the end"
+    )
+
+
 def add_threads(to: argparse._ActionsContainer) -> None:
     """Add the option that says how many threads one training has."""
     to.add_argument("--threads", type=whole(1, 1_000), metavar="N", help="default: all cores")

@@ -59,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="start no design after this time; those in training are finished",
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="print only the last block")
+    common.add_report(group)
     common.add_training_options(parser)
     group = parser.add_argument_group("confirmation, the last stage (see search.confirm)")
     group.add_argument(
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.study, options.results, options.trials, options.workers, options.timeout,
         options.finalists, options.seeds, options.rank_by, machine=common.machine_of(options),
         quiet=options.quiet, storage=options.storage,
-        executor=common.EXECUTORS[options.executor],
+        executor=common.EXECUTORS[options.executor], report=not options.no_report,
     )  # fmt: skip
     outcome = search(config, run)
     if outcome.interrupted:

@@ -26,6 +26,7 @@ from search.final_run import Finalist, missing, read_runs
 from search.goals import GOALS
 from search.history import History
 from search.loop import Loop
+from search.pages.after import report_after
 from search.samplers import make_sampler
 from search.schedules import SCHEDULES
 from search.space import Space
@@ -99,7 +100,10 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
                 driver.take_back_stale()
             else:
                 driver.take_back_all()
-            return _search(driver, config, run, engine, is_writer)
+            outcome = _search(driver, config, run, engine, is_writer)
+    if run.report:
+        report_after(run.folder, plain_console().print)
+    return outcome
 
 
 def _require_known(option: str, name: str, known: dict[str, Any]) -> None:
@@ -264,7 +268,10 @@ def confirm_study(choices: ConfirmConfig) -> Outcome:
         else:
             board = written.read().leaderboard
             chosen = finalists.best(board, records, config, choices.rank_by, choices.top)
-        return _confirm(driver, written, config, choices, chosen, engine, plain_console())
+        outcome = _confirm(driver, written, config, choices, chosen, engine, plain_console())
+    if choices.report:
+        report_after(folder, plain_console().print)
+    return outcome
 
 
 @contextmanager

@@ -8,7 +8,7 @@ its channels, its map and the parameters of what made it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from mnist_arch.design import (
@@ -104,7 +104,7 @@ def draw(walked: Plan) -> Drawing:
     edges = [LEFT]
     for column in drawn:
         edges.append(edges[-1] + column.width)
-    middles = [(left + right) / 2 for left, right in zip(edges, edges[1:], strict=False)]
+    middles = [(left + right) / 2 for left, right in pairwise(edges)]
     thickness = min(0.9, THICKEST / max(column.shape[0] for column in drawn))
     height = TALLEST / max(column.shape[1] for column in drawn)
     words = (

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from itertools import pairwise
 from typing import Literal
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
@@ -117,7 +118,7 @@ def style_rules(inside: str = ".drawing") -> str:
         for which in (0, 1)
     )
     fills = "".join(
-        f"{inside} .{name}{{fill:var(--{name})}}{inside} .l-{name}{{stroke:var(--{name})}}"
+        f"{inside} .d-{name}{{fill:var(--{name})}}{inside} .l-{name}{{stroke:var(--{name})}}"
         for name in COLOURS
     )
     return (
@@ -134,7 +135,7 @@ def _pairs(points: Iterable[tuple[float, float]]) -> str:
 def _svg_of(shape: Shape) -> str:
     if isinstance(shape, Polygon):
         points = _pairs(shape.points)
-        fill = f'<polygon class="{shape.style}" points="{points}"/>'
+        fill = f'<polygon class="d-{shape.style}" points="{points}"/>'
         if shape.shade:
             cover = "#fff" if shape.shade > 0 else "#000"
             opacity = f'fill="{cover}" fill-opacity="{abs(shape.shade):.2f}"'
@@ -146,7 +147,7 @@ def _svg_of(shape: Shape) -> str:
         return f'<polyline class="l-{shape.style}" {width}{dash} points="{_pairs(shape.points)}"/>'
     place = f'x="{shape.x:.1f}" y="{shape.y:.1f}" font-size="{shape.size:g}"'
     text = escape(shape.text)
-    return f'<text class="{shape.style}" {place} text-anchor="{shape.anchor}">{text}</text>'
+    return f'<text class="d-{shape.style}" {place} text-anchor="{shape.anchor}">{text}</text>'
 
 
 def _paint(painter: ImageDraw.ImageDraw, shape: Shape, fine: int) -> None:
@@ -160,7 +161,7 @@ def _paint(painter: ImageDraw.ImageDraw, shape: Shape, fine: int) -> None:
     if isinstance(shape, Polygon):
         painter.polygon(points, colour)
         return
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         for part in _dashes(start, end, shape.dash * fine):
             painter.line(part, colour, max(1, round(shape.width * fine)))
 

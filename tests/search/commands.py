@@ -17,8 +17,9 @@ def environment() -> dict[str, str]:
 
 
 def command(verb: str, *arguments: str | Path) -> list[str]:
-    """A command line for `python -m search.<verb>`."""
-    return [sys.executable, "-m", f"search.{verb}", *map(str, arguments)]
+    """A command line for `python -m search.<verb>`; without the page, which takes seconds."""
+    quick = ["--no-report"] if verb in ("run", "confirm") and "--help" not in arguments else []
+    return [sys.executable, "-m", f"search.{verb}", *map(str, arguments), *quick]
 
 
 def run(folder: Path, verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

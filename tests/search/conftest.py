@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mnist_arch.data import Digits, holdout, load, stratified
+from search import searching
 from search.storage import sqlite_url
 from tests.search.studies import started
 
@@ -28,6 +29,12 @@ def some_digits() -> tuple[Digits, Digits]:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches in tests end without their page, which takes seconds; its own tests make it."""
+    monkeypatch.setattr(searching, "report_after", lambda *_: None)
 
 
 @pytest.fixture

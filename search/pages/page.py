@@ -1,0 +1,181 @@
+"""Page: one or several studies as one HTML file that needs nothing else, and their figures.
+
+plotly's script stands in the file; its content policy allows no request to any network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from search import files
+from search.formats import STANDARD_ERROR, duration
+from search.pages import answers, leaderboard
+from search.pages.compare import comparisons
+from search.pages.errors import errors_of
+from search.pages.figure import Figure
+from search.pages.figures import figures
+from search.pages.older import completed, missing
+from search.pages.published import published
+from search.pages.stills import still
+from search.pages.words import rules_in_words, runs_in_words
+from search.pictures.drawing import style_rules
+from search.tables import trials
+from search.tables.files import StudyTables
+
+PAGE, FIGURES = "report.html", "figures"
+
+TEMPLATES = Environment(
+    loader=PackageLoader("search.pages"), undefined=StrictUndefined, autoescape=True,
+    trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written: the page, and the pictures of its figures."""
+
+    page: Path
+    pictures: tuple[Path, ...]
+
+
+def write_report(studies: Sequence[StudyTables], to: Path, pictures: bool = True) -> Report:
+    """Write the page of studies, and `pictures` of its figures, into a folder.
+
+    Raises `MachineError` where the disk refuses.
+    """
+    drawn = figures(studies[0]) if len(studies) == 1 else comparisons(studies)
+    files.make_folder(to)
+    files.write_text(to / PAGE, html(studies, drawn))
+    return Report(to / PAGE, _pictures(drawn, to / FIGURES) if pictures else ())
+
+
+def _pictures(drawn: Sequence[Figure], folder: Path) -> tuple[Path, ...]:
+    """Write every figure that there is as PNG and SVG."""
+    files.make_folder(folder)
+    written = []
+    for figure in drawn:
+        if figure.plot is not None:
+            for kind, content in still(figure.plot, figure.title).items():
+                path = folder / f"{figure.name}.{kind}"
+                files.write_bytes(path, content)
+                written.append(path)
+    return tuple(written)
+
+
+def html(studies: Sequence[StudyTables], drawn: Sequence[Figure]) -> str:
+    """The page as text."""
+    title = ", ".join(study.name for study in studies)
+    has_plots = any(figure.plot is not None for figure in drawn)
+    page = {
+        "title": f"{title}: report",
+        "studies": [_study(study) for study in studies],
+        "figures": [_figure(figure) for figure in drawn],
+        "has_plots": has_plots,
+        "published": published(),
+    }
+    return TEMPLATES.get_template("report.html.jinja").render(
+        page=page, css=Markup(_text("report.css") + style_rules()), js=Markup(_text("report.js")),
+        plotly=Markup(get_plotlyjs()) if has_plots else "",
+    )  # fmt: skip
+
+
+def _text(name: str) -> str:
+    return (resources.files("search.pages") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    """A figure for the template; its JSON can end no script element."""
+    text = None if figure.plot is None else str(figure.plot.to_json())
+    safe = None if text is None else Markup(text.replace("<", "\\u003c"))
+    return {"name": figure.name, "title": figure.title, "says": figure.says, "json": safe}
+
+
+def _study(found: StudyTables) -> dict[str, Any]:
+    """A study for the template."""
+    study = completed(found)
+    shown, total = leaderboard.lines(study)
+    errors, errors_say = errors_of(study)
+    baseline = trials.baseline(study.trials)["trial"].tolist()
+    return {
+        "name": study.name,
+        "kind": _kind(study),
+        "folder": study.folder.as_posix(),
+        "verdict": answers.verdict(study),
+        "notes": _notes(found),
+        "answers": _answers(study),
+        "meaning": MEANING,
+        "lines": [(line, leaderboard.cells(line)) for line in shown],
+        "board_says": _board_says(len(shown), total),
+        "baseline": baseline[0] if baseline else None,
+        "errors": errors,
+        "errors_say": errors_say,
+        "rules": rules_in_words(study.config),
+        "runs": runs_in_words(study.document),
+    }
+
+
+MEANING = (
+    "proven: with fresh seeds, even the 95 % lower bound of the mean reaches the target; "
+    "confirmed: the mean does. passed, one seed: the search alone says so, and near 99.4 % one "
+    "accuracy on 10,000 images is uncertain by 0.08 points."
+)
+
+
+def _kind(study: StudyTables) -> str:
+    seconds = study.document.get("seconds")
+    took = f"; {duration(seconds)} of search" if isinstance(seconds, int | float) else ""
+    return f"A search for small networks that read digits{took}"
+
+
+def _notes(study: StudyTables) -> list[str]:
+    """What a reader must know before any figure."""
+    notes = []
+    if study.config.is_shortened:
+        notes.append("Shortened trainings: a try-out, not a result.")
+    if study.config.selected_on_test:
+        notes.append(
+            "Validated on the test images, as the class does: every figure is selected on the "
+            "test set."
+        )
+    absent = missing(study)
+    if absent:
+        notes.append(
+            "Made by an older version of the program: its tables lack "
+            f"{', '.join(absent)}, so parts of this page are missing."
+        )
+    return notes
+
+
+def _answers(study: StudyTables) -> list[dict[str, Any]]:
+    found = answers.three_answers(study)
+    if all(answer.row is None for answer in found):
+        return []
+    return [
+        {
+            "title": answer.title, "row": answer.row, "sure": answer.sure, "note": answer.note,
+            "accuracy": "" if answer.accuracy is None else f"{answer.accuracy * 100:.2f}",
+            "parameters": f"{answer.row['parameters']:,}" if answer.row else "",
+            "epochs": answer.row["epochs"] if answer.row else "",
+            "why": "Not tried in this study." if answer is found[-1] else "There is none yet.",
+        }
+        for answer in found
+    ]  # fmt: skip
+
+
+def _board_says(shown: int, total: int) -> str:
+    rest = f" The first {shown:,} of {total:,} are shown; leaderboard.csv has all." * (
+        shown < total
+    )
+    return (
+        "Green: the mean over fresh seeds on the test images, with its 95 % lower bound. Blue: one "
+        f"seed on the validation images, with its 95 % interval ({STANDARD_ERROR}). The dashed "
+        f"line is the target. Click a heading to sort, a row to open it.{rest}"
+    )

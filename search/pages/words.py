@@ -1,0 +1,73 @@
+"""Words: a study's rules, protocol and commands in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.config import HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES, StudyConfig
+from search.formats import duration, percent
+from search.goals import GOALS
+
+
+def rules_in_words(config: StudyConfig) -> list[str]:
+    """What a design must keep, and how it is trained and judged, a sentence each."""
+    rules = config.rules
+    said = []
+    if rules.parameter_limit is not None:
+        said.append(f"A design has fewer than {rules.parameter_limit:,} parameters in all.")
+    if rules.epoch_limit is not None:
+        said.append(f"A training has fewer than {rules.epoch_limit} epochs.")
+    said.append("No layer is fully connected" + (", nor computes what one does." * rules.strict))
+    said[-1] = said[-1].rstrip(".") + "."
+    said.append(
+        f"A design passes when its validation accuracy after the last of its {config.full_epochs} "
+        f"epochs is at least {percent(rules.target)}; the best epoch is never chosen."
+    )
+    goal = GOALS.get(config.goal)
+    if goal is not None:
+        said.append(f"The leaderboard is ordered by {goal.words}.")
+    return [*said, *_protocol(config)]
+
+
+def _protocol(config: StudyConfig) -> list[str]:
+    if config.selected_on_test:
+        return [
+            f"Fitted on {config.train_images or TRAIN_IMAGES:,} training images, validated on the "
+            "10,000 test images: the class's way, which looks at the test images to choose."
+        ]
+    images = config.train_images or HOLDOUT_TRAIN_IMAGES
+    return [
+        f"The search fits {images:,} training images and validates on 10,000 others; it never "
+        "sees the test images.",
+        f"Confirmation trains anew on {config.train_images or TRAIN_IMAGES:,} images with fresh "
+        "seeds, the same for every design, and judges each run once, after its last epoch.",
+        f"Everything random follows from the study's seed, {config.seed}.",
+    ]
+
+
+def runs_in_words(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Each command of a study, with its machine, commit and duration in words."""
+    runs = [*(document.get("runs") or ()), *(document.get("confirmations") or ())]
+    return [_run(run) for run in runs if isinstance(run, Mapping)]
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, str]:
+    machine = run.get("hardware") or {}
+    versions = run.get("versions") or {}
+    gpu = machine.get("accelerator")
+    parts = [
+        f"started {run['started']}" if "started" in run else "",
+        f"took {duration(run['seconds'])}" if isinstance(run.get("seconds"), int | float) else "",
+        f"{gpu}" if gpu else "",
+        f"{machine.get('cores', '?')} cores of {machine.get('processor', 'an unknown processor')}",
+        f"{run['workers']} workers" if "workers" in run else "",
+        f"engine {run.get('engine', 'unknown')}",
+        f"commit {run.get('commit', 'unknown')}",
+        f"torch {versions['torch']}" if "torch" in versions else "",
+        f"Optuna {versions['optuna']}" if "optuna" in versions else "",
+    ]
+    return {
+        "command": str(run.get("command", "unknown")),
+        "words": ", ".join(part for part in parts if part) + ".",
+    }
