@@ -17,8 +17,8 @@ from mnist_arch.build import build
 from mnist_arch.data import MEAN, STANDARD_DEVIATION
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
+from mnist_arch.shuffle import Gather
 from mnist_arch.step import stepper
-from mnist_arch.training import Gather
 
 ENGINES = ("auto", "torch", "lanes")
 

@@ -42,6 +42,10 @@ class Recipe:
     SGD with momentum over batches of `batch_size` images. `learning_rate` is the peak of the
     one-cycle schedule (Smith and Topin, arXiv:1708.07120; warm-up over `warm_up`, a share of
     all steps, then cosine decay), or the rate itself when the schedule is constant.
+    `label_smoothing` is the share of a label that goes to all classes alike (Szegedy et al.,
+    arXiv:1512.00567; torch's `cross_entropy` has it so). `averaging` is the decay of an
+    exponential moving average of the weights, which is then what is evaluated and kept (see
+    `mnist_arch.averaging`); 0 means none.
     """
 
     name: str = "default"
@@ -53,6 +57,8 @@ class Recipe:
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warm_up: float = 0.3
     augmentation: Affine = field(default_factory=lambda: Affine(10, 0.1, 0.1))
+    label_smoothing: float = 0.0
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -65,10 +71,20 @@ class Recipe:
                 raise ValueError(f"{name} must be from {low} to {high}, got {value}")
         if not 0 < self.warm_up < 1:
             raise ValueError(f"warm-up must be a share between 0 and 1, got {self.warm_up}")
+        for name, value in (
+            ("label smoothing", self.label_smoothing), ("averaging", self.averaging),
+        ):  # fmt: skip
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain JSON values."""
-        return asdict(self)
+        """The recipe as plain JSON values.
+
+        A field that recipes did not always have is left out where it has its default, so that
+        what was written of an old recipe stays what is written of it.
+        """
+        values = asdict(self)
+        return {name: value for name, value in values.items() if value or name not in _LATER}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Recipe:
@@ -79,6 +95,10 @@ class Recipe:
         """The same recipe with its augmentation ranges multiplied by `strength`."""
         ranges = {name: value * strength for name, value in asdict(self.augmentation).items()}
         return replace(self, augmentation=Affine(**ranges))
+
+
+_LATER = frozenset({"label_smoothing", "averaging"})
+"""Fields that recipes got later, all with the default 0."""
 
 
 RECIPES: dict[str, Recipe] = {

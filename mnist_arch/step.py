@@ -17,23 +17,30 @@ Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class TakesSteps(Protocol):
     """A network that can take a whole training step by itself, faster than autograd."""
 
-    def stepper(self, optimiser: torch.optim.Optimizer) -> Step | None:
+    def stepper(
+        self, optimiser: torch.optim.Optimizer, label_smoothing: float = 0.0
+    ) -> Step | None:
         """What takes the steps of an optimiser, or None for one that it does not know."""
 
 
-def stepper(network: nn.Module, optimiser: torch.optim.Optimizer) -> Step:
+def stepper(
+    network: nn.Module, optimiser: torch.optim.Optimizer, label_smoothing: float = 0.0
+) -> Step:
     """What trains a network by an optimiser: its own way where it has one, else autograd.
 
-    The loss is the mean cross-entropy in nats.
+    The loss is the mean cross-entropy in nats, with labels smoothed as torch's `cross_entropy`
+    does it.
     """
-    own = network.stepper(optimiser) if isinstance(network, TakesSteps) else None
+    own = None
+    if isinstance(network, TakesSteps):
+        own = network.stepper(optimiser, label_smoothing)
     if own is not None:
         return own
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         optimiser.zero_grad(set_to_none=True)
         logits = network(images)
-        loss = functional.cross_entropy(logits, labels)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         return logits.detach(), loss.detach()

@@ -6,28 +6,28 @@ summed on the device and read back once an epoch, so that nothing waits for the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnist_arch.augment import draw_matrices, gather
+from mnist_arch.augment import gather
+from mnist_arch.averaging import Average
 from mnist_arch.data import Digits
 from mnist_arch.learning_rate import learning_rates
 from mnist_arch.recipe import Recipe
+from mnist_arch.shuffle import Gather, Shuffled, batches, order_seed, shuffle
 from mnist_arch.step import Step, stepper
-
-Gather = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""What makes a batch of images, as `mnist_arch.augment.gather` does."""
 
 EVALUATION_BATCH = 1_000
 """Images in one evaluation batch: large enough to be fast, small enough for a laptop's cache."""
+
+STATISTICS_IMAGES = 2_048
+"""Images from which averaged weights get batch norm's statistics: 1 to 2 % of an epoch's work."""
 
 
 class Diverged(RuntimeError):
@@ -39,9 +39,9 @@ class EpochRecord:
     """What one epoch measured.
 
     `learning_rate` is that of the epoch's last step. Losses are mean cross-entropies in nats;
-    accuracies are shares in [0, 1]; training figures are taken on the fly, with dropout and
-    augmentation. `images_per_second` counts training images over `train_seconds`; `seconds`
-    includes the evaluation.
+    accuracies are shares in [0, 1]; training figures are taken on the fly: with dropout,
+    augmentation and smoothed labels, and before any averaging of weights. `images_per_second`
+    counts training images over `train_seconds`; `seconds` includes the evaluation.
     """
 
     epoch: int
@@ -76,6 +76,8 @@ def fit_epochs(
 ) -> Iterator[FittedEpoch]:
     """Train a network in place, judging it on nothing else; yield after each epoch.
 
+    Where the recipe averages weights, the network has the average at each yield and at the end.
+
     Network and digits stand on one device. Shuffling and augmentation follow `order_seed(seed)`;
     dropout follows torch's global generator, as torch's layers do (`seed_everything` sets it).
     `gather` makes a batch of images; an engine may bring a faster one. The caller may stop early by
@@ -86,15 +88,22 @@ def fit_epochs(
     steps = len(batches(len(fit), recipe.batch_size))
     rates = learning_rates(recipe, epochs * steps)
     optimiser = _optimiser(network, recipe, device)
-    step = stepper(network, optimiser)
+    step = stepper(network, optimiser, recipe.label_smoothing)
+    average = Average(network, recipe.averaging) if recipe.averaging else None
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         network.train()
         mine = rates[(epoch - 1) * steps : epoch * steps]
-        totals = _train_epoch(step, recipe, fit, optimiser, mine, generator, gather)
+        shuffled = shuffle(recipe, fit, generator, gather)
+        totals = _train_epoch(step, shuffled, optimiser, mine, average)
         loss, accuracy = _read_back(totals, len(fit))
         require_finite(loss, "training", epoch)
+        if average is not None:
+            count = -(-STATISTICS_IMAGES // recipe.batch_size)
+            average.put_in(shuffled.images(part) for part in shuffled.parts[:count])
         yield FittedEpoch(epoch, mine[-1], loss, accuracy, time.perf_counter() - start)
+        if average is not None and epoch < epochs:
+            average.take_out()
 
 
 def train(
@@ -145,16 +154,6 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def order_seed(seed: int) -> int:
-    """The seed of a training's order of images and of its augmentation, from 0 to 2**63 - 1.
-
-    Initial weights and dropout follow from `seed` itself (`seed_everything`): two generators
-    seeded alike would draw the same numbers for weights and order.
-    """
-    digest = hashlib.sha256(f"order {seed}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of the device or of the host, ran out."""
     text = str(error).lower()  # torch's allocators for CPU and MPS raise RuntimeError
@@ -175,47 +174,31 @@ def _optimiser(network: nn.Module, recipe: Recipe, device: torch.device) -> torc
 
 def _train_epoch(
     step: Step,
-    recipe: Recipe,
-    fit: Digits,
+    shuffled: Shuffled,
     optimiser: torch.optim.Optimizer,
     rates: Sequence[float],
-    generator: torch.Generator,
-    gather: Gather,
+    average: Average | None,
 ) -> Tensor:
     """Take one pass over the digits, its steps at `rates`.
 
     Returns the summed loss and the correct answers, [2], still on the device.
     """
-    device = fit.images.device
+    device = shuffled.index.device
     group = optimiser.param_groups[0]
     given = torch.tensor(rates, device=device) if isinstance(group["lr"], Tensor) else None
     totals = torch.zeros(2, device=device)
-    order = torch.randperm(len(fit), generator=generator, device=device)
-    matrices = None
-    if not recipe.augmentation.is_identity:
-        matrices = draw_matrices(recipe.augmentation, len(fit), generator)
-    for number, batch in enumerate(batches(len(fit), recipe.batch_size)):
-        labels = fit.labels[order[batch]]
-        images = gather(fit.images, order[batch], None if matrices is None else matrices[batch])
+    for number, part in enumerate(shuffled.parts):
+        labels = shuffled.fit.labels[shuffled.index[part]]
+        images = shuffled.images(part)
         if given is None:
             group["lr"] = rates[number]
         else:
             group["lr"].copy_(given[number])
         logits, loss = step(images, labels)
+        if average is not None:
+            average.update()
         _add(totals, loss * len(labels), logits, labels)
     return totals
-
-
-def batches(count: int, size: int) -> list[slice]:
-    """Cut `count` images into batches of `size`, the last one shorter.
-
-    A single image left over joins the batch before: batch norm cannot train on one value a
-    channel.
-    """
-    starts = list(range(0, count, size))
-    if count % size == 1 and len(starts) > 1:
-        del starts[-1]
-    return [slice(*ends) for ends in pairwise([*starts, count])]
 
 
 def _add(totals: Tensor, summed_loss: Tensor, logits: Tensor, labels: Tensor) -> None:

@@ -94,7 +94,7 @@ class StudyConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The choices as plain JSON values; the rules' names start with `rules.`."""
-        values: dict[str, Any] = msgspec.to_builtins(self)
+        values: dict[str, Any] = msgspec.to_builtins(self) | {"recipe": self.recipe.to_dict()}
         rules = {f"rules.{name}": value for name, value in values.pop("rules").items()}
         return {"version": VERSION, **values, **rules}
 

@@ -52,7 +52,11 @@ class NativeStep:
     """Trains a network on one batch at a time, descending as its optimiser would."""
 
     def __init__(
-        self, network: Trains, parameters: list[Tensor], optimiser: torch.optim.Optimizer
+        self,
+        network: Trains,
+        parameters: list[Tensor],
+        optimiser: torch.optim.Optimizer,
+        label_smoothing: float = 0.0,
     ) -> None:
         """Use an optimiser that `descends`."""
         self._network = network
@@ -62,7 +66,7 @@ class NativeStep:
         self._seen: list[dict[str, Tensor]] = []  # the same in the optimiser's order
         self._addresses: list[int] = []
         self._descended = Descended(parameters)
-        self._descent = DescentStruct()
+        self._descent = DescentStruct(label_smoothing=label_smoothing)
         # A schedule warns where nobody has called the optimiser's own step.
         optimiser._opt_called = True  # type: ignore[attr-defined]
 

@@ -15,7 +15,7 @@ INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 """Best first; a machine that is not x86-64 has the baseline only."""
 
 ENVIRONMENT_VARIABLE = "LANES_INSTRUCTION_SET"
-ABI = 2
+ABI = 3
 """The number of the C interface that this file mirrors."""
 
 _SUFFIXES = (".so", ".dylib", ".pyd", ".dll")
@@ -58,10 +58,13 @@ class ParameterStruct(ctypes.Structure):
 
 
 class DescentStruct(ctypes.Structure):
-    """`LanesDescent`: the settings of stochastic gradient descent."""
+    """`LanesDescent`: the settings of the loss and of stochastic gradient descent."""
 
     _fields_ = (
-        *((name, _double) for name in ("learning_rate", "momentum", "weight_decay")),
+        *(
+            (name, _double)
+            for name in ("label_smoothing", "learning_rate", "momentum", "weight_decay")
+        ),
         ("nesterov", _int32),
     )
 

@@ -116,12 +116,17 @@ class Accelerated(nn.Module):
         finally:
             self._idle.append(handle)
 
-    def stepper(self, optimiser: torch.optim.Optimizer) -> NativeStep | None:
-        """What takes a whole training step natively, or None for an optimiser it does not know."""
+    def stepper(
+        self, optimiser: torch.optim.Optimizer, label_smoothing: float = 0.0
+    ) -> NativeStep | None:
+        """What takes a whole training step natively, or None for an optimiser it does not know.
+
+        `label_smoothing` as in torch's `cross_entropy`, a share in [0, 1).
+        """
         mine = parameters(self._nodes)
         hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks
         known = not hooked and descends(mine, optimiser)
-        return NativeStep(self, mine, optimiser) if known else None
+        return NativeStep(self, mine, optimiser, label_smoothing) if known else None
 
     def train_batch(
         self,

@@ -15,14 +15,13 @@ from mnist_arch.build import build
 from mnist_arch.data import MEAN, STANDARD_DEVIATION, Digits, stratified
 from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
 from mnist_arch.recipe import RECIPES, Affine, Recipe
+from mnist_arch.shuffle import batches, order_seed
 from mnist_arch.training import (
     Diverged,
     EpochRecord,
-    batches,
     evaluate,
     fit_epochs,
     is_out_of_memory,
-    order_seed,
     seed_everything,
     train,
 )
@@ -389,10 +388,36 @@ def test_a_warm_up_of_one_step_trains(test_digits: Digits, warm_up: float, steps
     assert max(rates(recipe, steps, test_digits)) <= recipe.learning_rate
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+LATER = Recipe(label_smoothing=0.1, averaging=0.99)
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), LATER], ids=[*RECIPES, "later"])
 def test_a_recipe_comes_back_from_json(recipe: Recipe) -> None:
     values = json.loads(json.dumps(recipe.to_dict()))
     assert Recipe.from_dict(values) == recipe
+
+
+def test_a_field_that_came_later_is_written_only_where_it_is_used() -> None:
+    old = {
+        "name", "batch_size", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule",
+        "warm_up", "augmentation",
+    }  # fmt: skip
+    assert Recipe().to_dict().keys() == old
+    assert LATER.to_dict().keys() == old | {"label_smoothing", "averaging"}
+
+
+def test_the_training_loss_is_that_of_smoothed_labels(test_digits: Digits) -> None:
+    digits = small(test_digits, 64)
+    recipe = replace(PLAIN, learning_rate=0.0, label_smoothing=0.3)
+    affine = Design((AveragePool(), LOGITS))  # no batch norm: evaluated as it is trained
+    seed_everything(0)
+    network = build(affine)
+    record = next(train(network, recipe, 1, digits, digits, 0))
+    logits = network(gather(digits.images, torch.arange(64), None)).detach().double()
+    shares = logits.log_softmax(1)  # [batch, 10]
+    own = shares[torch.arange(64), digits.labels].mean().item()
+    assert record.validation_loss == pytest.approx(-own, rel=1e-5)
+    assert record.train_loss == pytest.approx(-0.7 * own - 0.3 * shares.mean().item(), rel=1e-5)
 
 
 def test_the_named_recipes() -> None:
@@ -421,6 +446,8 @@ def test_augmentation_strength_multiplies_every_range() -> None:
         ("momentum", 1.5, "momentum must be from 0 to 1, got 1.5"),
         ("weight_decay", float("nan"), "weight decay must be from 0 to inf, got nan"),
         ("warm_up", 1.0, "warm-up must be a share between 0 and 1, got 1.0"),
+        ("label_smoothing", 1.0, "label smoothing must be at least 0 and below 1, got 1.0"),
+        ("averaging", -0.1, "averaging must be at least 0 and below 1, got -0.1"),
     ],
 )
 def test_a_recipe_is_valid_once_made(field: str, value: float, message: str) -> None:

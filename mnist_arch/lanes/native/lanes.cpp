@@ -86,7 +86,8 @@ int lanes_train(void* network, const LanesTensors* tensors, const LanesParameter
     const int outputs = trained.outputs();
     std::vector<float> gradients(size_t(image_count) * outputs);
     trained.forward(tensors, images, image_count, true, true, seed, logits);
-    if (!cross_entropy(logits, labels, image_count, outputs, gradients.data(), loss))
+    if (!cross_entropy(logits, labels, image_count, outputs, descent->label_smoothing,
+                       gradients.data(), loss))
       return kLanesInvalid;
     trained.backward(tensors, gradients.data());
     for (int i = 0; i < count; ++i) descend(parameters[i], *descent);

@@ -9,7 +9,7 @@
 #define LANES_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { kLanesAbi = 2 }; // changes with any declaration of this file; library.py has the same
+enum { kLanesAbi = 3 }; // changes with any declaration of this file; library.py has the same
 
 enum LanesOperation {
   kLanesConvolution = 0,
@@ -72,9 +72,10 @@ struct LanesParameter {
   int64_t size;
 };
 
-// Stochastic gradient descent, as torch.optim.SGD does it without dampening.
+// The share of a label that goes to all classes alike; stochastic gradient descent, as
+// torch.optim.SGD does it without dampening.
 struct LanesDescent {
-  double learning_rate, momentum, weight_decay;
+  double label_smoothing, learning_rate, momentum, weight_decay;
   int32_t nesterov;
 };
 

@@ -43,17 +43,18 @@ def descent(network: nn.Module, **settings: float | bool) -> torch.optim.SGD:
     ],
     ids=["plain", "decay", "momentum", "nesterov"],
 )
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_steps_are_those_of_autograd_and_torch_in_float64(
-    settings: dict[str, float | bool], instruction_set: str
+    settings: dict[str, float | bool], label_smoothing: float, instruction_set: str
 ) -> None:
     torch.manual_seed(1)
     network = smooth_network()
     oracle = reference(network)
     fast = accelerate(network, instruction_set=instruction_set)
     ours, theirs = descent(fast, **settings), descent(oracle, **settings)
-    step = fast.stepper(ours)
+    step = fast.stepper(ours, label_smoothing)
     assert step is not None
-    expected = stepper(oracle, theirs)
+    expected = stepper(oracle, theirs, label_smoothing)
     for images, labels in batches(4):
         logits, loss = step(images, labels)
         logits64, loss64 = expected(images.double(), labels)
