@@ -54,14 +54,18 @@ class Labels:
 class Shadows:
     """The labels beside each piece of memory."""
 
-    _stores: dict[int, tuple[int, list[Tensor]]] = field(default_factory=dict)
+    _stores: dict[tuple[int, int], list[Tensor]] = field(default_factory=dict)
+    """By memory and by the bytes of a value: one memory may be seen as complex and as real."""
 
     def get(self, tensor: Tensor) -> Labels | None:
         """A tensor's labels, or None if its memory has none."""
         if tensor.layout != torch.strided:
             return None
-        size, stores = self._stores.get(memory_of(tensor) or 0, (0, []))
-        if size != tensor.element_size():
+        memory, size = memory_of(tensor) or 0, tensor.element_size()
+        if (memory, size) not in self._stores:
+            self._see_as(memory, size)
+        stores = self._stores.get((memory, size))
+        if stores is None:
             return None
         where = tensor.shape, tensor.stride(), tensor.storage_offset()
         return Labels(*(store.as_strided(*where) for store in stores))
@@ -76,16 +80,31 @@ class Shadows:
         )
         if memory is None or overlaps:
             return
-        if self._stores.get(memory, (0, []))[0] != size:
+        if (memory, size) not in self._stores:
             count = tensor.untyped_storage().nbytes() // size
-            self._stores[memory] = (
-                size,
-                [torch.zeros(count, dtype=torch.float64) for _ in fields(Labels)],
-            )
+            self._stores[memory, size] = [
+                torch.zeros(count, dtype=torch.float64) for _ in fields(Labels)
+            ]
         shadow = self.get(tensor)
         assert shadow is not None
         for mine, new in zip(shadow.all(), labels.all(), strict=True):
             mine.copy_(new)
+        for other in (size // 2, 2 * size):
+            if self._stores.pop((memory, other), None) is not None:
+                self._see_as(memory, other)
+
+    def _see_as(self, memory: int, size: int) -> None:
+        """Make the labels of a memory's values of `size` bytes from those twice or half as large.
+
+        Both parts of a complex number have its labels; it has those of its parts, mixed.
+        """
+        if (memory, 2 * size) in self._stores:
+            wide = self._stores[memory, 2 * size]
+            self._stores[memory, size] = [each.repeat_interleave(2) for each in wide]
+        elif (memory, size // 2) in self._stores:
+            narrow = self._stores[memory, size // 2]
+            pairs = [each[: len(each) // 2 * 2].view(-1, 2) for each in narrow]
+            self._stores[memory, size] = [mixed(each.unbind(-1)) for each in pairs]
 
 
 def fresh(tensor: Tensor) -> Labels:

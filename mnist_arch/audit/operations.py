@@ -68,7 +68,9 @@ WORDS = {
 """Torch's own functions whose weights, where they see one place at a time, are a fully connected
 layer by name: nothing computed tells it from a 1x1 convolution."""
 
-POINTWISE = {"_prelu_kernel", "native_dropout", "glu", "_softmax", "_log_softmax"}
+POINTWISE = {
+    "_prelu_kernel", "native_dropout", "glu", "_softmax", "_log_softmax", "complex", "polar",
+}  # fmt: skip
 """Pointwise operations, or as good as, that torch does not tag as such."""
 
 ESCAPES = {"numpy", "tolist", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"}

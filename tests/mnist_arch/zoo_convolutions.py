@@ -42,6 +42,55 @@ def by_spectrum(trunk: Any, maps: Tensor) -> Tensor:
     return result
 
 
+def standardised(trunk: Any, maps: Tensor) -> Tensor:
+    """A convolution whose kernels are standardised first."""
+    kernels = trunk.c.weight
+    centred = kernels - kernels.mean((1, 2, 3), keepdim=True)
+    return F.conv2d(maps, centred / (kernels.std((1, 2, 3), keepdim=True) + 1e-5), padding=1)
+
+
+def folded(trunk: Any, maps: Tensor) -> Tensor:
+    """A convolution with its batch norm folded into its kernels."""
+    scale = trunk.n.weight / (trunk.n.running_var + trunk.n.eps).sqrt()
+    return F.conv2d(maps, trunk.c.weight * scale.view(-1, 1, 1, 1), trunk.n.bias, padding=1)
+
+
+def with_coordinates(trunk: Any, maps: Tensor) -> Tensor:
+    """A convolution that also sees the row and the column of each pixel."""
+    line = torch.linspace(-1, 1, 7)
+    grid = torch.stack(torch.meshgrid(line, line, indexing="ij"))
+    result: Tensor = trunk.c(torch.cat((maps, grid.expand(len(maps), -1, -1, -1)), 1))
+    return result
+
+
+def response_norm(trunk: Any, maps: Tensor) -> Tensor:
+    """Global response normalisation, as ConvNeXt V2 has it."""
+    norms = maps.square().sum((2, 3), keepdim=True).sqrt()
+    result: Tensor = maps * (norms / (norms.mean(1, keepdim=True) + 1e-6)) * trunk.g + maps
+    return result
+
+
+def rolled(trunk: Any, maps: Tensor) -> Tensor:
+    """A quarter of the channels moved each way, then a 1x1 convolution."""
+    moves = ((1, 2), (-1, 2), (1, 3), (-1, 3))
+    parts = maps.chunk(4, 1)
+    moved = [part.roll(*move) for part, move in zip(parts, moves, strict=True)]
+    result: Tensor = trunk.c(torch.cat(moved, 1))
+    return result
+
+
+def at_two_scales(trunk: Any, maps: Tensor) -> Tensor:
+    """A convolution of the map and one of its half-size copy, added."""
+    small = trunk.d(F.avg_pool2d(F.pad(maps, (0, 1, 0, 1)), 2))
+    result: Tensor = trunk.c(maps) + F.interpolate(small, scale_factor=2)[:, :, :7, :7]
+    return result
+
+
+def same_conv(channels: int = 8, groups: int = 1) -> Any:
+    """A 3x3 convolution to 8 channels that keeps the map's side."""
+    return lambda: nn.Conv2d(channels, 8, 3, padding=1, groups=groups)
+
+
 EIGHT = matrix(8, 8, 3, 3)
 
 CONVOLUTIONS: dict[str, Animal] = {
@@ -140,6 +189,34 @@ CONVOLUTIONS: dict[str, Animal] = {
     "two pixels of a large window": innocent(
         has(c=same(7)), lambda t, x: t.c(x)[:, :, 1:6:4, 3].mean(2)
     ),
+    "kernels standardised": look(standardised, c=same_conv()),
+    "batch norm folded in": look(folded, c=same_conv(), n=lambda: nn.BatchNorm2d(8)),
+    "coordinates beside the map": look(with_coordinates, c=same_conv(10)),
+    "global response norm": look(response_norm, g=matrix(1, 8, 1, 1)),
+    "channels moved, then 1x1": look(rolled, c=lambda: nn.Conv2d(8, 8, 1)),
+    "two scales": look(at_two_scales, c=same_conv(), d=same_conv()),
+    "kernels turned four ways": look(
+        lambda t, x: torch.stack(
+            [F.conv2d(x, t.k.rot90(turn, (2, 3)), padding=1) for turn in range(4)]
+        ).amax(0),
+        k=EIGHT,
+    ),
+    "groups, then channels shuffled": look(
+        lambda t, x: F.channel_shuffle(t.c(x), 2), c=same_conv(groups=2)
+    ),
+    "a learned mix of two pools": look(
+        lambda t, x: t.g.sigmoid() * F.max_pool2d(x, 2) + (1 - t.g.sigmoid()) * F.avg_pool2d(x, 2),
+        g=matrix(1),
+    ),
+    "PReLU and local response norm": look(
+        lambda t, x: F.local_response_norm(t.p(t.c(x)), 3),
+        c=same_conv(), p=lambda: nn.PReLU(8),
+    ),
+    "attention to places, then a convolution": look(
+        lambda t, x: t.c(x * F.conv2d(x, t.k).flatten(2).softmax(-1).view(-1, 1, 7, 7)),
+        c=same_conv(), k=matrix(1, 8, 1, 1),
+    ),
+    "rounded to half precision": look(lambda t, x: t.c(x.bfloat16().float()), c=same_conv()),
     "depthwise by spectra": look(by_spectrum, k=matrix(8, 3, 3)),
     "Fourier transform, low frequencies": look(
         lambda _, x: torch.fft.irfft2(torch.fft.rfft2(x) * (torch.arange(4) < 3), s=(7, 7))

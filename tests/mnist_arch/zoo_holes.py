@@ -54,6 +54,18 @@ def gated(trunk: Any, maps: Tensor) -> Tensor:
     return products.sum(-1)
 
 
+def as_complex(values: Tensor) -> Tensor:
+    """Real numbers as complex ones, written out."""
+    return torch.complex(values.contiguous(), torch.zeros_like(values))
+
+
+def real_part_written(trunk: Any, maps: Tensor) -> Tensor:
+    """A dense matrix multiplied into the real part of complex numbers, where it lies."""
+    values = as_complex(flat(maps).expand(-1, 10, -1))
+    values.real.mul_(trunk.w)
+    return values.abs().sum(-1)
+
+
 ARITHMETIC: dict[str, Animal] = {
     "zero times an activation added to each weight": dense(bent),
     "zero times a map added, then a product of both": dense(
@@ -108,6 +120,40 @@ ARITHMETIC: dict[str, Animal] = {
         lambda t, x: torch.cat(
             [F.conv2d(x, v.view(8, 1, 7, 7), groups=8).sum(1).flatten(1) for v in t.w], 1
         )
+    ),
+    "cumulative sums": dense(lambda t, x: (flat(x) * t.w).cumsum(-1)[..., -1]),
+    "distances by hand": dense(
+        lambda t, x: -torch.stack([(x.flatten(1) - v).square().sum(1) for v in t.w], 1)
+    ),
+    "weights through a softmax": dense(lambda t, x: (flat(x) * t.w.softmax(-1)).sum(-1)),
+    "complex numbers": dense(lambda t, x: (as_complex(flat(x)) * as_complex(t.w)).real.sum(-1)),
+    "complex numbers, row by row": dense(
+        lambda t, x: torch.stack([(as_complex(x.flatten(1)) * v).real.sum(1) for v in t.w], 1)
+    ),
+    "the real part written over": dense(real_part_written),
+    "pairs seen as complex numbers": dense(
+        lambda t, x: torch.view_as_complex((flat(x) * t.w).unflatten(-1, (196, 2))).sum(-1).abs()
+    ),
+    "angles": dense(
+        lambda t, x: torch.polar(flat(x).repeat(1, 10, 1), t.w.repeat(len(x), 1, 1)).sum(-1).real
+    ),
+    "a product of spectra, read without going back": dense(
+        lambda t, x: (torch.fft.fft(flat(x)) * torch.fft.fft(t.w).conj()).real.mean(-1)
+    ),
+    "three factors": guilty(
+        has(c=matrix(10, 8), h=matrix(10, 7), v=matrix(10, 7)),
+        lambda t, x: torch.einsum("bchv,oc,oh,ov->bo", x, t.c, t.h, t.v),
+    ),
+    "a table for each pixel": guilty(
+        has(e=matrix(784, 10)),
+        lambda t, x: F.embedding(2 * torch.arange(392) + (x.flatten(1) > 0), t.e).sum(1),
+        "cannot tell: forward (operation embedding",
+    ),
+    "a kernel's output as weights": dense(
+        lambda t, x: (
+            flat(x) * F.conv2d(torch.ones(1, 8, 7, 7), t.k, padding=1).view(10, 392) * t.w
+        ).sum(-1),
+        k=matrix(80, 8, 3, 3),
     ),
     "through a norm's scale": dense(
         lambda t, x: F.conv1d(
@@ -235,6 +281,26 @@ READINGS: dict[str, Animal] = {
     ),
     "1x1, flattened, then average": covering(
         has(c=lambda: nn.Conv2d(8, 10, 1)), lambda t, x: t.c(x).flatten(2).mean(2)
+    ),
+    "1x1 on flattened pixels": covering(
+        has(w=DENSE),
+        lambda t, x: F.conv2d(x.reshape(-1, 392, 1, 1), t.w[..., None, None]).flatten(1),
+    ),
+    "1x1 on copies of flattened pixels": covering(
+        has(w=DENSE),
+        lambda t, x: F.conv2d(
+            x.reshape(-1, 392, 1, 1).expand(-1, -1, 3, 3), t.w[..., None, None]
+        ).mean((2, 3)),
+    ),
+    "transposed 1x1 on flattened pixels": covering(
+        has(w=DENSE),
+        lambda t, x: F.conv_transpose2d(
+            x.reshape(-1, 392, 1, 1), t.w.T[..., None, None]
+        ).flatten(1),
+    ),
+    "1x1 as a product, then learned pools": covering(
+        has(a=matrix(8, 10), b=matrix(10, 49)),
+        lambda t, x: ((x.flatten(2).mT @ t.a).mT * t.b).sum(-1),
     ),
     "1x1 as a product, then average": covering(
         has(w=matrix(10, 8)), lambda t, x: (t.w @ x.flatten(2)).mean(2)
