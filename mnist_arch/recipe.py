@@ -9,6 +9,13 @@ from typing import Any, Literal
 Protocol = Literal["holdout", "assignment"]
 """Which digits are fitted and which judge: see `mnist_arch.data.protocol_digits`."""
 
+Judge = Literal["test", "folds"]
+"""What judges a design in the end.
+
+The test images, the same for every seed; or parts of all images, each by its own training that
+never saw it (`mnist_arch.folds`).
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:

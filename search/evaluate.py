@@ -5,36 +5,37 @@ A task says everything that decides the result: design, recipe, budget, seed and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from mnist_arch.build import build
 from mnist_arch.data import Digits, protocol_digits
 from mnist_arch.design import Design
 from mnist_arch.engine import Engine, choose_engine, engine_of, gather_for, prepare
+from mnist_arch.folds import TRAIN_IMAGES, fold_digits
 from mnist_arch.recipe import Protocol, Recipe
 from mnist_arch.rules import Rules
 from mnist_arch.training import (
     Diverged,
     EpochRecord,
     FittedEpoch,
+    answers,
     fit_epochs,
     is_out_of_memory,
     require_finite,
     seed_everything,
     train,
 )
-from mnist_arch.training import (
-    evaluate as judge,
-)
 from search.config import Machine
+
+Misread = tuple[int, int, int]
+"""A digit that a network misread: its number in MNIST (test images from 60,000), truth, answer."""
 
 Outcome = Literal["finished", "stopped", "diverged", "out of memory", "died"]
 """How a training ended; `died`: its process did."""
@@ -57,7 +58,8 @@ class Task:
     """One training to do.
 
     `judged` says when the network meets the protocol's judging digits: after each epoch, or once
-    after the last. `keep_weights` asks for the trained weights.
+    after the last. `fold` cuts the digits as `mnist_arch.folds` does, in place of the protocol.
+    `keep_weights` asks for the trained weights.
     """
 
     design: Design
@@ -68,6 +70,7 @@ class Task:
     protocol: Protocol = "holdout"
     judged: Literal["each epoch", "last epoch"] = "each epoch"
     keep_weights: bool = False
+    fold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,9 @@ class Result:
 
     `epochs` are those that were judged; with `judged="last epoch"` that is the last one, and its
     `seconds` and `train_seconds` are the whole training's. `reason` says why one did not finish.
-    `weights` is the state of the network in the safetensors format, where it was asked for.
+    `judged_images` counts the digits that a final run, of a fold or on the test images, was judged
+    on; `misread` are those that it misread, all others it read rightly. `weights` is the state of
+    the network in the safetensors format, where it was asked for.
     """
 
     outcome: Outcome
@@ -86,6 +91,8 @@ class Result:
     device: str = ""
     train_images: int = 0
     weights: bytes | None = None
+    judged_images: int = 0
+    misread: tuple[Misread, ...] = ()
 
 
 Epoch = EpochRecord | FittedEpoch
@@ -117,14 +124,15 @@ def evaluating(task: Task, machine: Machine) -> Generator[Epoch, str | None, Res
     task.rules.check(task.design, task.budget.epochs)
     engine = engine_here(machine)
     epochs: list[EpochRecord] = []
+    answered: list[Tensor] = []
     try:
-        fit, digits = digits_here(task.protocol, task.budget.train_images, machine, engine.device)
+        fit, digits, numbers = _digits_of(task, machine, engine.device)
         seed_everything(task.seed)
         network = build(task.design, task.rules)
         prepared = prepare(network, engine, torch.get_num_threads())
         run = _judged_each_epoch if task.judged == "each epoch" else _judged_once
         reason = ""
-        for epoch in run(prepared, task, fit, digits, engine):
+        for epoch in run(prepared, task, fit, digits, engine, answered):
             if isinstance(epoch, EpochRecord):
                 epochs.append(epoch)
             reason = (yield epoch) or ""
@@ -140,11 +148,12 @@ def evaluating(task: Task, machine: Machine) -> Generator[Epoch, str | None, Res
     return Result(
         "stopped" if reason else "finished", tuple(epochs), reason, engine_of(prepared),
         engine.device, len(fit), _weights(network) if task.keep_weights else None,
+        len(numbers), _misread(digits, numbers, answered),
     )  # fmt: skip
 
 
 def _judged_each_epoch(
-    network: nn.Module, task: Task, fit: Digits, digits: Digits, engine: Engine
+    network: nn.Module, task: Task, fit: Digits, digits: Digits, engine: Engine, _: list[Tensor]
 ) -> Generator[Epoch, None, None]:
     yield from train(
         network, task.recipe, task.budget.epochs, fit, digits, task.seed, gather_for(engine)
@@ -152,21 +161,39 @@ def _judged_each_epoch(
 
 
 def _judged_once(
-    network: nn.Module, task: Task, fit: Digits, digits: Digits, engine: Engine
+    network: nn.Module,
+    task: Task,
+    fit: Digits,
+    digits: Digits,
+    engine: Engine,
+    answered: list[Tensor],
 ) -> Generator[Epoch, None, None]:
-    """Fit; meet the judging digits once, after the last epoch, which is yielded judged."""
+    """Fit; meet the judging digits once, after the last epoch, which is yielded judged.
+
+    The answers, int64 [count], are put into `answered`.
+    """
     seconds = 0.0
     gather = gather_for(engine)
     for fitted in fit_epochs(network, task.recipe, task.budget.epochs, fit, task.seed, gather):
         seconds += fitted.train_seconds
         if fitted.epoch < task.budget.epochs:
             yield fitted
-    loss, accuracy = judge(network, digits, gather)
+    loss, accuracy, found = answers(network, digits, gather)
     require_finite(loss, "test", fitted.epoch)
+    answered.append(found)
     yield EpochRecord(
         fitted.epoch, fitted.learning_rate, fitted.train_loss, fitted.train_accuracy, loss,
         accuracy, seconds, seconds, len(fit) * fitted.epoch / seconds,
     )  # fmt: skip
+
+
+def _misread(digits: Digits, numbers: Tensor, answered: Sequence[Tensor]) -> tuple[Misread, ...]:
+    """The digits, numbered as in MNIST, that were answered wrongly, in order of their numbers."""
+    if not len(numbers) or not answered:
+        return ()
+    wrong = (answered[0] != digits.labels).nonzero().flatten()
+    columns = (numbers[wrong.cpu()], digits.labels[wrong], answered[0][wrong])
+    return tuple(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def memory_reason(error: BaseException) -> str:
@@ -180,6 +207,24 @@ def engine_here(machine: Machine) -> Engine:
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     return choose_engine(machine.engine, machine.device)
+
+
+def _digits_of(task: Task, machine: Machine, device: str) -> tuple[Digits, Digits, Tensor]:
+    """The digits that a task fits, those it is judged by, and a final run's numbers in MNIST."""
+    if task.fold is not None:
+        return fold_here(task.fold, task.budget.train_images, machine, device)
+    fit, digits = digits_here(task.protocol, task.budget.train_images, machine, device)
+    is_final = task.judged == "last epoch" and task.protocol == "assignment"
+    return fit, digits, TRAIN_IMAGES + torch.arange(len(digits) if is_final else 0)
+
+
+@lru_cache(maxsize=1)
+def fold_here(
+    fold: int, train_images: int | None, machine: Machine, device: str
+) -> tuple[Digits, Digits, Tensor]:
+    """As `digits_here`, of a fold, with the judged digits' numbers."""
+    fit, judged, numbers = fold_digits(fold, train_images, machine.data)
+    return fit.to(device), judged.to(device), numbers
 
 
 @lru_cache(maxsize=8)
@@ -198,12 +243,3 @@ def _weights(network: nn.Module) -> bytes:
         for name, tensor in network.state_dict().items()
     }
     return save(state)
-
-
-def data_there(protocol: Protocol, data: Path | None) -> None:
-    """Raise `UserError` unless MNIST's files are there and whole."""
-    from mnist_arch.data import load
-
-    load("train", data)
-    if protocol == "assignment":
-        load("test", data)

@@ -13,7 +13,7 @@ PACKAGE = Path(mnist_arch.__file__).parent
 
 ORDER = (
     "errors", "values", "layers", "design", "references", "arithmetic", "plan", "rules", "build",
-    "audit", "recipe", "data", "augment", "learning_rate", "shuffle",
+    "audit", "recipe", "data", "folds", "augment", "learning_rate", "shuffle",
     "averaging", "step", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""

@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from mnist_arch.augment import gather
 from mnist_arch.build import build
 from mnist_arch.data import holdout, protocol_digits
 from mnist_arch.data import load as load_digits
 from mnist_arch.design import AveragePool, Conv, Design
+from mnist_arch.folds import fold_digits
 from mnist_arch.recipe import RECIPES
 from mnist_arch.rules import Rejected, Rules
 from mnist_arch.training import EpochRecord, FittedEpoch, seed_everything, train
@@ -57,6 +59,31 @@ def test_judged_once_it_meets_the_digits_after_the_last_epoch_only() -> None:
     loss, accuracy = judge(network, load_digits("test"))
     assert result.epochs[0].validation_loss == pytest.approx(loss, rel=1e-5)
     assert result.epochs[0].validation_accuracy == accuracy
+    test = load_digits("test")
+    assert result.judged_images == 10_000
+    with torch.no_grad():
+        answers = network.eval()(gather(test.images, torch.arange(10_000), None)).argmax(1)
+    wrong = (answers != test.labels).nonzero().flatten().tolist()
+    expected = [(60_000 + i, int(test.labels[i]), int(answers[i])) for i in wrong]
+    assert list(result.misread) == expected
+
+
+def test_a_fold_is_judged_on_its_own_images_by_their_numbers() -> None:
+    task = replace(TASK, protocol="assignment", judged="last epoch", keep_weights=True, fold=2)
+    result = evaluate(task, MACHINE)
+    _, judged, numbers = fold_digits(2, 100)
+    assert result.weights is not None
+    network = build(DESIGN)
+    network.load_state_dict(load(result.weights))
+    assert result.epochs[0].validation_accuracy == judge(network, judged)[1]
+    labels = dict(zip(numbers.tolist(), judged.labels.tolist(), strict=True))
+    assert 0 < len(result.misread) == 10_000 - round(judge(network, judged)[1] * 10_000)
+    assert all(labels[number] == truth != answer for number, truth, answer in result.misread)
+
+
+def test_a_training_that_is_judged_each_epoch_keeps_no_answers() -> None:
+    result = evaluate(TASK, MACHINE)
+    assert (result.judged_images, result.misread) == (0, ())
 
 
 def test_the_weights_are_plain_and_those_of_the_network() -> None:
