@@ -12,7 +12,7 @@ import msgspec
 
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
-from mnist_arch.recipe import RECIPES, Protocol, Recipe
+from mnist_arch.recipe import RECIPES, Judge, Protocol, Recipe
 from mnist_arch.rules import Rules
 
 VERSION = 2
@@ -20,6 +20,9 @@ VERSION = 2
 
 HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
 """Images to fit: of the protocol `holdout`, and all there are."""
+
+FOLDS = 6
+"""Trainings of a confirmation by folds, as `mnist_arch.folds.FOLDS`, which needs torch."""
 
 LONGEST_NAME = 100
 
@@ -161,10 +164,10 @@ class RunConfig:
     """Every choice of one run of a study, which may differ from run to run.
 
     `trials` is how many designs the study ends with; `workers` None is one a core on a CPU and
-    one on a GPU; `finalists` 0 means no confirmation; `timeout_seconds` None means no limit.
-    `executor` is a name in `search.executors`; `storage` a name or URL, see
-    `search.storage.storage_url`. `report` says whether the page and its figures are made at the
-    end.
+    one on a GPU; `finalists` 0 means no confirmation, 3 the three answers unless there is a
+    `rank_by`; `timeout_seconds` None means no limit. `executor` is a name in `search.executors`;
+    `storage` a name or URL, see `search.storage.storage_url`. `report` says whether the page and
+    its figures are made at the end.
     """
 
     study: str = "mnist"
@@ -174,7 +177,7 @@ class RunConfig:
     timeout_seconds: int | None = None
     finalists: int = 3
     seeds: int = 3
-    rank_by: str = "accuracy"
+    rank_by: str | None = None
     executor: str = "processes"
     machine: Machine = Machine()
     quiet: bool = False
@@ -222,34 +225,49 @@ def _require(option: str, value: int, least: int, most: int) -> None:
 class ConfirmConfig:
     """Every choice of one confirmation of the study in `folder`.
 
-    The finalists are the designs of `trials` where that is given, else the first `top` that pass,
-    by `rank_by`; each gets `seeds` fresh seeds.
+    The finalists are the designs of `trials` where that is given, else the first `top` that pass
+    by `rank_by`, else the first `top` of the three answers and of the leaderboard; each gets
+    `seeds` fresh seeds (None: 5). Under the judge `folds` there are six trainings, one seed each.
+    Raises `UserError` where the choices clash.
     """
 
     folder: Path
     top: int = 3
     trials: tuple[int, ...] | None = None
-    rank_by: str = "accuracy"
-    seeds: int = 5
+    rank_by: str | None = None
+    seeds: int | None = None
     workers: int | None = None
     executor: str = "processes"
     machine: Machine = Machine()
     quiet: bool = False
     storage: str = "sqlite"
     report: bool = True
+    judge: Judge = "test"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
         _require("--top", self.top, 1, 1_000)
-        _require("--seeds", self.seeds, 1, 1_000)
+        _require("--seeds", self.runs, 1, 1_000)
+        if self.judge == "folds" and self.seeds not in (None, FOLDS):
+            raise UserError(
+                f"--seeds {self.seeds}: --judge folds has {FOLDS} trainings, one seed each; leave "
+                "--seeds out"
+            )
         if self.workers is not None:
             _require("--workers", self.workers, 1, 1_000)
+
+    @property
+    def runs(self) -> int:
+        """Trainings of each design."""
+        if self.seeds is not None:
+            return self.seeds
+        return FOLDS if self.judge == "folds" else 5
 
     def to_dict(self) -> dict[str, Any]:
         """The choices as plain JSON values."""
         values = asdict(self)
         values["machine"]["data"] = self.machine.data and str(self.machine.data)
-        return {**values, "folder": str(self.folder)}
+        return {**values, "folder": str(self.folder), "seeds": self.runs}
 
 
 @dataclass(frozen=True, slots=True)

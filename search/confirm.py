@@ -16,8 +16,10 @@ EXAMPLES = """\
       the smallest design that passes
   python -m search.confirm results/mnist --trial 38 11
       these trials' designs, whether they passed or not
+  python -m search.confirm results/mnist --judge folds
+      six trainings a design that together judge 60,000 images, instead of 10,000
   python -m search.confirm results/mnist --compare 38 0
-      two designs that have been confirmed, paired over their seeds; trains nothing
+      two designs that have been confirmed, paired over seeds and images; trains nothing
 """
 
 
@@ -25,16 +27,18 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of the confirmation."""
     parser = common.parser(
         "confirm",
-        "Train a study's finalists on all 60,000 training images with fresh seeds and judge each "
-        "once, after its last epoch, on the 10,000 test images; the baseline beside them. What is "
-        "finished is kept, and never done twice.",
+        "Train a study's finalists on 60,000 images with fresh seeds and judge each once, after "
+        "its last epoch, on images that it never saw; the baseline beside them. Finalists are the "
+        "three answers: most accurate, smallest, fewest epochs; where one is not confirmed, the "
+        "next of its kind is tried. What is finished is kept, and never done twice.",
         EXAMPLES,
     )
     parser.add_argument("study", type=Path, metavar="results/STUDY", help="a study's folder")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--top", type=common.whole(1, 1_000), default=3, metavar="N",
-        help="so many finalists among the designs that pass (default %(default)s)",
+        help="3: the three answers; fewer: the first of them; more: further designs of the "
+        "leaderboard; with --rank-by the first N by that (default %(default)s)",
     )  # fmt: skip
     which.add_argument(
         "--trial", type=common.whole(0), nargs="+", metavar="N",
@@ -44,7 +48,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--compare", type=common.whole(0), nargs=2, metavar=("A", "B"),
         help="compare two confirmed trials' designs; trains nothing",
     )  # fmt: skip
-    common.add_confirmation_options(parser, seeds=5)
+    parser.add_argument(
+        "--judge", choices=("test", "folds"), default="test",
+        help="test: every seed on the 10,000 test images; folds: all 70,000 images but the "
+        "validation part, in six parts, each judged by a training that never saw it "
+        "(default %(default)s)",
+    )  # fmt: skip
+    common.add_confirmation_options(parser, seeds=None)
     common.add_workers(parser)
     common.add_storage(parser)
     common.add_executor(parser)
@@ -58,9 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Confirm, or compare; returns the exit status."""
     options = make_parser().parse_args(arguments)
     if options.compare:
-        from search.terminal.confirmation import comparison
+        from search.terminal.comparison import comparison
 
-        print(comparison(open_study(options.study), *options.compare))
+        first, second = options.compare
+        print(comparison(open_study(options.study), first, second, options.judge))
         return common.EXIT_DONE
     outcome = confirm(
         ConfirmConfig(
@@ -75,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
             storage=options.storage,
             executor=common.EXECUTORS[options.executor],
             report=not options.no_report,
+            judge=options.judge,
         )
     )
     if outcome.interrupted:

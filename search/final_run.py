@@ -1,15 +1,16 @@
-"""Final run: a design trained once on a fresh seed and judged once on the test images."""
+"""Final run: a design trained once on a fresh seed and judged once on images it never saw."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mnist_arch.design import Design
-from mnist_arch.recipe import Recipe
+from mnist_arch.recipe import Judge, Recipe
+from search.evaluate import Misread
 from search.record import TO_THE_END, Attributes
 
 TEST_IMAGES = 10_000
@@ -17,29 +18,32 @@ TEST_IMAGES = 10_000
 CONFIRMABLE = (*TO_THE_END, "pruned")
 """States of trials whose design can be confirmed."""
 
-_KEY = re.compile(r"confirmation_([0-9a-f]{12})_\d+")
+_KEY = re.compile(r"confirmation_([0-9a-f]{12})_(?:fold_)?\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
     """A design to confirm, the trial that found it and the recipe that it is trained with.
 
-    `identity` is the trial's, as in `record.identity`.
+    `identity` is the trial's, as in `record.identity`; `epochs` the length of its training.
     """
 
     trial: int
     design: Design
     recipe: Recipe
     identity: str
+    epochs: int
 
     @property
     def key(self) -> str:
         """What makes two finalists the same: 12 hexadecimal digits."""
         return hashlib.sha256(self.identity.encode()).hexdigest()[:12]
 
-    def attribute(self, index: int) -> str:
+    def attribute(self, index: int, judge: Judge = "test") -> str:
         """The study attribute that holds the run with this seed index, counted from 0."""
-        return f"confirmation_{self.key}_{index:03d}"
+        return f"confirmation_{self.key}_" + (
+            f"fold_{index}" if judge == "folds" else f"{index:03d}"
+        )
 
     def weights(self, index: int) -> str:
         """The file name of a run's weights; a searched recipe is in it, too."""
@@ -50,10 +54,19 @@ class Finalist:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One final run to do: a finalist and the index of its seed, counted from 0."""
+    """One final run to do: a finalist, the index of its seed, counted from 0, and what judges.
+
+    Under `folds` the index is also that of the part that is judged.
+    """
 
     finalist: Finalist
     index: int
+    judge: Judge = "test"
+
+    @property
+    def attribute(self) -> str:
+        """The study attribute that holds the run."""
+        return self.finalist.attribute(self.index, self.judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,9 @@ class FinalRun:
     `state` is `done`, or `failed` for the `reason` given; a failed run has no figures. Losses
     are in nats, accuracies shares in [0, 1]; training figures are the last epoch's. `seconds` is
     the training alone; `weights` the file in the study's folder `weights`. `finalist` is the
-    finalist's key: runs of one design belong together, whichever trials found it.
+    finalist's key: runs of one design belong together, whichever trials found it. What is called
+    `test` is the `judged_images` images that `judge` says. `misread` are those answered wrongly,
+    all others were answered rightly; None in runs of earlier versions, which kept no answers.
     """
 
     trial: int
@@ -85,6 +100,9 @@ class FinalRun:
     commit: str
     weights: str
     finalist: str = ""
+    judge: Judge = "test"
+    judged_images: int = TEST_IMAGES
+    misread: tuple[Misread, ...] | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -94,28 +112,17 @@ class FinalRun:
 
 def store(study: Attributes, order: Order, run: FinalRun) -> None:
     """Keep a run in its study."""
-    study.set_user_attr(order.finalist.attribute(order.index), asdict(run))
+    study.set_user_attr(order.attribute, asdict(run))
 
 
 def read_runs(attributes: Mapping[str, Any]) -> list[FinalRun]:
-    """All final runs in a study's user attributes, in order of trials and seed indices."""
+    """All final runs in a study's user attributes, in order of trials, judges and seed indices."""
     matches = [match for match in map(_KEY.fullmatch, attributes) if match]
-    found = [FinalRun(**{**attributes[m.string], "finalist": m[1]}) for m in matches]
-    return sorted(found, key=lambda run: (run.trial, run.index))
+    found = [_read({**attributes[m.string], "finalist": m[1]}) for m in matches]
+    return sorted(found, key=lambda run: (run.trial, run.judge != "test", run.index))
 
 
-def missing(
-    finalists: Sequence[Finalist], attributes: Mapping[str, Any], seeds: int
-) -> list[Order]:
-    """The final runs that a study lacks, seed by seed over the finalists.
-
-    So an interruption leaves runs of all finalists under the same seeds. A run that failed for
-    another reason than divergence (memory) is done again, with the same seed.
-    """
-    orders = [Order(finalist, index) for index in range(seeds) for finalist in finalists]
-    return [order for order in orders if not _is_settled(order, attributes)]
-
-
-def _is_settled(order: Order, attributes: Mapping[str, Any]) -> bool:
-    run = attributes.get(order.finalist.attribute(order.index))
-    return run is not None and FinalRun(**run).is_settled
+def _read(values: Mapping[str, Any]) -> FinalRun:
+    misread = values.get("misread")
+    kept = None if misread is None else tuple((n, truth, answer) for n, truth, answer in misread)
+    return FinalRun(**{**values, "misread": kept})

@@ -193,16 +193,16 @@ def add_threads(to: argparse._ActionsContainer) -> None:
     to.add_argument("--threads", type=whole(1, 1_000), metavar="N", help="default: all cores")
 
 
-def add_confirmation_options(to: argparse._ActionsContainer, seeds: int) -> None:
+def add_confirmation_options(to: argparse._ActionsContainer, seeds: int | None) -> None:
     """Add the options that say which finalists are confirmed, and how often."""
     to.add_argument(
         "--seeds", type=whole(1, 1_000), default=seeds, metavar="N",
-        help="fresh seeds, the same for every design (default %(default)s)",
+        help=f"fresh seeds, the same for every design (default {seeds or 5})",
     )  # fmt: skip
     to.add_argument(
-        "--rank-by", choices=RANKS, default="accuracy",
-        help="finalists are the first designs that pass by this (default %(default)s): highest "
-        "validation accuracy, fewest parameters, MACs or epochs of training, or seconds",
+        "--rank-by", choices=RANKS,
+        help="instead of the three answers, finalists are the first designs that pass by this: "
+        "highest validation accuracy, fewest parameters, MACs or epochs of training, or seconds",
     )  # fmt: skip
 
 

@@ -64,7 +64,9 @@ def make_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("confirmation, the last stage (see search.confirm)")
     group.add_argument(
         "--finalists", type=common.whole(0, 1_000), default=3, metavar="N",
-        help="designs to confirm on the test images; 0 skips it (default %(default)s)",
+        help="designs to confirm on the test images: 3 are the three answers (most accurate, "
+        "smallest, fewest epochs), more are filled up from the leaderboard; 0 skips it (default "
+        "%(default)s)",
     )  # fmt: skip
     common.add_confirmation_options(group, seeds=3)
     return parser

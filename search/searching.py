@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 from rich.console import Console
 
 from mnist_arch.data import load
@@ -22,7 +23,7 @@ from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
 from search.driver import Driver
 from search.executors import make_executor
-from search.final_run import Finalist, missing, read_runs
+from search.final_run import read_runs
 from search.goals import GOALS
 from search.history import History
 from search.loop import Loop
@@ -236,13 +237,11 @@ def _last_stage(
         if run.finalists:
             console.print(f"No confirmation: {why}.")
         return Outcome(tables)
-    records = _records(driver.study)
-    chosen = finalists.best(tables.leaderboard, records, config, run.rank_by, run.finalists)
     choices = ConfirmConfig(
         run.folder, run.finalists, None, run.rank_by, run.seeds, run.workers, run.executor,
         run.machine, run.quiet, run.storage,
     )  # fmt: skip
-    return _confirm(driver, written, config, choices, chosen, engine, console)
+    return _confirm(driver, written, config, choices, tables.leaderboard, engine, console)
 
 
 def _records(study: optuna.Study) -> finalists.Records:
@@ -263,12 +262,8 @@ def confirm_study(choices: ConfirmConfig) -> Outcome:
         why = finalists.obstacle(written.rewrite(), config, folder)
         if why and (choices.trials is None or config.selected_on_test):
             raise UserError(f"the study in {folder} has nothing to confirm: {why}")
-        if choices.trials is not None:
-            chosen = finalists.of_trials(records, config, choices.trials)
-        else:
-            board = written.read().leaderboard
-            chosen = finalists.best(board, records, config, choices.rank_by, choices.top)
-        outcome = _confirm(driver, written, config, choices, chosen, engine, plain_console())
+        board = written.read().leaderboard
+        outcome = _confirm(driver, written, config, choices, board, engine, plain_console())
     if choices.report:
         report_after(folder, plain_console().print)
     return outcome
@@ -301,37 +296,37 @@ def _confirm(
     written: StudyFiles,
     config: StudyConfig,
     choices: ConfirmConfig,
-    chosen: list[Finalist],
+    board: pd.DataFrame,
     engine: Engine,
     console: Console,
 ) -> Outcome:
-    """Do the runs that are missing, and show what all came to."""
+    """Do the runs that are missing, and show what all came to; `board` is the leaderboard."""
     study, folder = driver.study, choices.folder
-    everyone, about_baseline = finalists.with_baseline(chosen, _records(study), config)
+    race, about_baseline = finalists.race(board, _records(study), config, choices)
     machine = replace(choices.machine, threads=1)  # so that the workers' number changes no result
-    _, workers = _shares(choices.workers, engine, len(everyone) * choices.seeds)
+    missing = len(race.wanted(run for run in written.runs if run.is_settled))
+    _, workers = _shares(choices.workers, engine, missing or 1)
     executor = make_executor(choices.executor, machine, workers)
-    orders = missing(everyone, study.user_attrs, choices.seeds)
-    progress = RunsProgress(console, len(orders), choices.quiet)
+    progress = RunsProgress(console, missing, choices.quiet)
     notes = [about_baseline, f"{engine.reason.capitalize()}."]
-    words = confirmation_words.opening(written.read(), chosen, choices.seeds, len(orders), notes)
-    console.print(words)
+    console.print(confirmation_words.opening(written.read(), race, missing, notes))
     interrupted = False
-    if orders:
+    if missing:
         note = _RunNote(study, "confirm", choices.to_dict(), engine)
         note.add(workers=workers)
         try:
             with progress:
-                Confirmation(study, config, folder, written, executor, progress).train(orders)
+                Confirmation(study, config, folder, written, executor, progress).train(race)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             note.write()
             written.rewrite()
     tables = written.read()
-    first = confirmation_words.confirmed_first(tables, chosen, written.runs)
+    chosen = race.tried(written.runs)
+    first = confirmation_words.confirmed_first(tables, chosen, written.runs, choices.judge)
     if "finalists" in tables.tables:
-        confirmation_words.print_end(console, tables, first)
+        confirmation_words.print_end(console, tables, first, choices.judge)
     if interrupted:
         console.print("Interrupted; finished runs are kept. Continue with the same command.")
     return Outcome(tables, interrupted, first is not None)

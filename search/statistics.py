@@ -1,4 +1,4 @@
-"""Statistics of confirmation: how sure a mean over seeds is, and how much of a choice was luck.
+"""Statistics of confirmation: the verdict on a design's runs, and how much of a choice was luck.
 
 Pure functions of numbers. Accuracies are shares in [0, 1].
 """
@@ -6,14 +6,16 @@ Pure functions of numbers. Accuracies are shares in [0, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special, stats
 
-CONFIDENCE = 0.95
+from mnist_arch.recipe import Judge
+from search import confidence
+from search.confidence import CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,11 @@ class Verdict:
 
     `seeds` counts the runs, `failed_seeds` those without an accuracy (diverged, out of memory),
     which count as not passed and leave the design neither confirmed nor proven. The figures are
-    None where there are too few runs for them. `confirmed`: the mean reaches the target;
-    `proven`: both lower bounds do.
+    None where there are too few runs for them. `seeds_error` and `images_error` are the parts of
+    the mean's standard error; `shared_errors` the share of the variance of one answer that is the
+    image's, the same in every run, where answers were kept. `confirmed`: the mean reaches the
+    target. `proven`: `p_holm` is at most 0.05, which for a design alone means that both lower
+    bounds reach the target.
     """
 
     seeds: int
@@ -32,103 +37,125 @@ class Verdict:
     test_deviation: float | None
     test_minimum: float | None
     pass_share: float
+    seeds_error: float | None
+    images_error: float | None
+    shared_errors: float | None
     lower_bound: float | None
     lower_bound_seeds: float | None
+    p_value: float | None
+    p_holm: float | None
     confirmed: bool
     proven: bool
 
 
-def verdict(accuracies: Sequence[float | None], target: float, images: int) -> Verdict:
-    """Judge a design by its runs' accuracies on `images` test images; None is a failed run."""
+def verdict(
+    accuracies: Sequence[float | None],
+    target: float,
+    images: int,
+    judge: Judge = "test",
+    misread: Sequence[Collection[int]] | None = None,
+) -> Verdict:
+    """Judge a design by its runs' accuracies on `images` images each; None is a failed run.
+
+    `misread` are the numbers of the images that each run misread, failed ones left out; None where
+    answers were not kept. `p_holm` is that of the design alone: see `corrected`.
+    """
     values = [value for value in accuracies if value is not None]
     whole = bool(values) and len(values) == len(accuracies)
-    right = sum(round(value * images) for value in values)
-    reached = right >= Fraction(str(target)) * images * len(values)  # exact, unlike a float mean
-    mean = float(np.mean(values)) if values else None
-    bound, seeds_bound = lower_bound(values, images), seeds_lower_bound(values)
-    proven = bound is not None and seeds_bound is not None and min(bound, seeds_bound) >= target
+    sure = _sureness(values, target, images, judge, misread)
     return Verdict(
         seeds=len(accuracies),
         failed_seeds=len(accuracies) - len(values),
-        test_accuracy=mean,
+        test_accuracy=float(np.mean(values)) if values else None,
         test_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         test_minimum=min(values, default=None),
         pass_share=sum(value >= target for value in values) / max(len(accuracies), 1),
-        lower_bound=bound,
-        lower_bound_seeds=seeds_bound,
-        confirmed=whole and reached,
-        proven=whole and proven,
+        seeds_error=sure.seeds_error,
+        images_error=sure.images_error,
+        shared_errors=sure.shared_errors,
+        lower_bound=sure.bound,
+        lower_bound_seeds=sure.bound_seeds,
+        p_value=sure.p_value,
+        p_holm=sure.p_value,
+        confirmed=whole and reaches(values, target, images),
+        proven=whole and sure.p_value is not None and sure.p_value <= 1 - CONFIDENCE,
     )
 
 
-def seeds_lower_bound(values: Sequence[float]) -> float | None:
-    """One-sided 95 % Student-t lower bound of the mean over seeds; None for fewer than two.
+def reaches(accuracies: Sequence[float], target: float, images: int) -> bool:
+    """Whether the mean of accuracies on `images` images is at the target: counts, not floats."""
+    right = sum(round(value * images) for value in accuracies)
+    return bool(right >= Fraction(str(target)) * images * len(accuracies))
 
-    It speaks of the test images at hand only: every seed is judged on the same ones.
+
+SEEDS_SPREAD = 0.0008
+"""Standard deviation of a design's accuracy over seeds: the largest of our studies, for 99.4 %."""
+
+
+def is_hopeless(
+    accuracies: Sequence[float], seeds: int, target: float, images: int, judge: Judge
+) -> bool:
+    """Whether a mean over `seeds` has a chance of less than 5 % to reach the target, by its first.
+
+    By n of N runs the mean of all N is expected at the mean of the n, with the variance
+    s^2 (1 / n - 1 / N); s is `SEEDS_SPREAD`, and under `folds` the sampling of images added.
     """
-    if len(values) < 2:
-        return None
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return float(np.mean(values)) - float(special.stdtrit(len(values) - 1, CONFIDENCE)) * error
+    if not accuracies:
+        return False
+    count = len(accuracies)
+    variance = SEEDS_SPREAD**2 + (target * (1 - target) / images if judge == "folds" else 0.0)
+    error = math.sqrt(variance * (1 / count - 1 / seeds))
+    return bool(sum(accuracies) / count + special.ndtri(CONFIDENCE) * error < target)
 
 
-def lower_bound(values: Sequence[float], images: int) -> float | None:
-    """One-sided 95 % lower bound b of the mean accuracy on any images; None for fewer than two.
+def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The same verdicts with `p_holm` and `proven` corrected for how many there are.
 
-    All seeds share the test images, so both are sampled: b solves mean - b = t * error with
-    error^2 = s^2 / n + b (1 - b) / images. The second term, at the bound itself as in the score
-    interval of Wilson (1927, JASA 22:209), is the variance if all seeds erred on the same images,
-    which is the worst case; t has the degrees of freedom of Welch (1947, Biometrika 34:28) and
-    Satterthwaite (1946, Biometrics 2:110).
+    A design with a failed run, or a single one, has no proof but counts: it was tried.
     """
-    if len(values) < 2:
-        return None
-    mean = float(np.mean(values))
-    between_seeds = float(np.var(values, ddof=1)) / len(values)
-
-    def excess(bound: float) -> float:
-        between_images = bound * (1 - bound) / images
-        variance = between_seeds + between_images
-        if variance == 0:
-            return mean - bound
-        freedom = variance**2 / (
-            between_seeds**2 / (len(values) - 1) + between_images**2 / (images - 1)
-        )
-        return mean - bound - float(special.stdtrit(freedom, CONFIDENCE)) * math.sqrt(variance)
-
-    if excess(0.0) <= 0:
-        return 0.0
-    return float(optimize.brentq(excess, 0.0, min(mean, 1 - 1e-9), xtol=1e-12))
+    proofs = [1.0 if v.p_value is None or v.failed_seeds else v.p_value for v in verdicts]
+    found = zip(verdicts, confidence.holm(proofs), strict=True)
+    return [
+        replace(v, p_holm=None if v.p_value is None else p, proven=p <= 1 - CONFIDENCE)
+        for v, p in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two designs, paired over seeds: the mean difference (first less second), its 95 % interval.
+class _Sureness:
+    """How sure a mean is; fields as in `Verdict`, None for fewer than two runs."""
 
-    `low`, `high` and `p_value` (two-sided paired t test) are None where there is no spread to
-    judge by: fewer than two seeds, or equal differences.
-    """
-
-    seeds: int
-    difference: float | None
-    low: float | None = None
-    high: float | None = None
+    bound: float | None = None
+    bound_seeds: float | None = None
     p_value: float | None = None
+    seeds_error: float | None = None
+    images_error: float | None = None
+    shared_errors: float | None = None
 
 
-def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
-    """Compare two designs by their accuracies over the same seeds, in the same order.
-
-    It speaks of the test images at hand only.
-    """
-    gaps = np.subtract(first, second)
-    if len(gaps) == 0:
-        return Comparison(0, None)
-    if len(gaps) < 2 or np.ptp(gaps) < 1e-12:
-        return Comparison(len(gaps), float(gaps.mean()))
-    tested = stats.ttest_rel(first, second)
-    low, high = tested.confidence_interval(CONFIDENCE)
-    return Comparison(len(gaps), float(gaps.mean()), float(low), float(high), float(tested.pvalue))
+def _sureness(
+    values: Sequence[float],
+    target: float,
+    images: int,
+    judge: Judge,
+    misread: Sequence[Collection[int]] | None,
+) -> _Sureness:
+    if len(values) < 2:
+        return _Sureness()
+    mean = float(np.mean(values))
+    over_runs = confidence.over_runs(values)
+    if judge == "folds":
+        spread, shared = confidence.on_folds(values, images), None
+        of_images = mean * (1 - mean) / images / len(values)
+    else:
+        spread = confidence.on_test(values, images, misread)
+        shared = None if misread is None else confidence.shared_errors(misread, images)
+        of_images = spread(mean)[0] - over_runs(mean)[0]
+    return _Sureness(
+        confidence.lower_bound(mean, spread), confidence.lower_bound(mean, over_runs),
+        max(confidence.p_value(mean, each, target) for each in (spread, over_runs)),
+        math.sqrt(max(0.0, spread(mean)[0] - of_images)), math.sqrt(of_images), shared,
+    )  # fmt: skip
 
 
 def expected_optimism(accuracies: Sequence[float], images: int) -> float | None:

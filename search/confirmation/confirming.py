@@ -1,8 +1,7 @@
-"""Confirming: the final runs that a study lacks, each kept as it ends."""
+"""Confirming: the final runs that a race lacks, each kept as it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ import optuna
 
 from search import facts, files, weights
 from search.config import StudyConfig
+from search.confirmation.racing import Race
 from search.evaluate import Budget, Result, Task
 from search.executors import Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
@@ -26,6 +26,9 @@ class Watcher(Protocol):
 
     def note(self, text: str) -> None:
         """Something that a user should know."""
+
+    def expected(self, total: int) -> None:
+        """How many final runs there are to be in all, as things stand."""
 
     def finished(self, run: FinalRun, finalist: Finalist) -> None:
         """A final run ended."""
@@ -43,33 +46,44 @@ class Confirmation:
     watcher: Watcher
     commit: str = field(default_factory=facts.commit)
 
-    def train(self, orders: Sequence[Order]) -> None:
-        """Do the runs; each is kept, with its weights, as soon as it ends."""
+    def train(self, race: Race) -> None:
+        """Do the runs that a race wants; each is kept, with its weights, as soon as it ends.
+
+        One that failed in an earlier confirmation, by other than divergence, is done again.
+        """
         files.make_folder(self.folder / WEIGHTS)
-        left = list(range(len(orders)))
+        runs = [run for run in read_runs(self.study.user_attrs) if run.is_settled]
+        begun: dict[str, Order] = {}
         attempts = Attempts(self.executor, self._note_failed_attempt)
         with attempts, Interrupts() as interrupts:
-            while left or attempts.running:
+            while (left := self._left(race, runs, begun)) or attempts.running:
                 interrupts.meet()
-                while left and self.executor.free:
-                    index = left.pop(0)
-                    attempts.submit(index, self._task(orders[index]))
+                self.watcher.expected(len(begun) + len(left))
+                for order in left[: self.executor.free]:
+                    begun[order.attribute] = order
+                    attempts.submit(len(begun) - 1, self._task(order))
                 for event in attempts.events(POLL_SECONDS):
                     if event.result is not None:
-                        self._keep(orders[event.key], event.result, event.worker)
+                        order = list(begun.values())[event.key]
+                        runs.append(self._keep(order, event.result, event.worker))
+
+    @staticmethod
+    def _left(race: Race, runs: list[FinalRun], begun: dict[str, Order]) -> list[Order]:
+        return [order for order in race.wanted(runs) if order.attribute not in begun]
 
     def _task(self, order: Order) -> Task:
         return Task(
             order.finalist.design, self.config.rules, order.finalist.recipe,
-            Budget(self.config.full_epochs, self.config.train_images),
+            Budget(order.finalist.epochs, self.config.train_images),
             confirmation_seed(self.config.seed, order.index),
-            protocol="assignment", judged="last epoch", keep_weights=True,
+            protocol="assignment", judged="last epoch", keep_weights=order.judge == "test",
+            fold=order.index if order.judge == "folds" else None,
         )  # fmt: skip
 
     def _note_failed_attempt(self, _: int, worker: str, reason: str, failed: int) -> None:
         self.watcher.note(f"attempt {failed} of {MOST_ATTEMPTS} on worker {worker}: {reason}")
 
-    def _keep(self, order: Order, result: Result, worker: str) -> None:
+    def _keep(self, order: Order, result: Result, worker: str) -> FinalRun:
         """Keep a run: its weights in a file, then itself in the study, then in the tables."""
         run = self._run(order, result, worker)
         if result.weights is not None:
@@ -84,6 +98,7 @@ class Confirmation:
         self.files.runs = read_runs(self.study.user_attrs)
         self.files.rewrite()
         self.watcher.finished(run, order.finalist)
+        return run
 
     def _run(self, order: Order, result: Result, worker: str) -> FinalRun:
         last = result.epochs[-1] if result.outcome == "finished" else None
@@ -94,7 +109,7 @@ class Confirmation:
             seed=confirmation_seed(self.config.seed, order.index),
             state="done" if last else "failed",
             reason=result.reason,
-            epochs=self.config.full_epochs,
+            epochs=order.finalist.epochs,
             train_images=result.train_images,
             train_loss=last.train_loss if last else None,
             train_accuracy=last.train_accuracy if last else None,
@@ -105,6 +120,9 @@ class Confirmation:
             device=result.device,
             worker=worker,
             commit=self.commit,
-            weights=order.finalist.weights(order.index) if last else "",
+            weights=order.finalist.weights(order.index) if result.weights else "",
             finalist=order.finalist.key,
+            judge=order.judge,
+            judged_images=result.judged_images,
+            misread=result.misread if last else None,
         )

@@ -10,21 +10,30 @@ import pandas as pd
 
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import Recipe
-from search.config import StudyConfig
+from search.config import ConfirmConfig, StudyConfig
+from search.confirmation.racing import MOST_TRIES, Race
 from search.final_run import CONFIRMABLE, Finalist
 from search.formats import percent
-from search.record import TrialRecord, baseline_of, identity
+from search.record import TO_THE_END, TrialRecord, baseline_of, identity
 from search.tables import trials
+from search.tables.answers import ANSWERS, three_answers
 
 Records = Mapping[int, TrialRecord]
 """A study's finished trials by their numbers."""
 
 
 def finalist_of(trial: TrialRecord, config: StudyConfig) -> Finalist:
-    """The finalist that a trial found: with the study's recipe, or its own where searched."""
+    """The finalist that a trial found: with the study's recipe, or its own where searched.
+
+    It is trained as long as its trial was, if that was trained to its last epoch.
+    """
     assert trial.design is not None
     recipe = Recipe.from_dict(trial.recipe) if trial.recipe else config.recipe
-    return Finalist(trial.number, trial.design, recipe, identity(trial.design, trial.recipe))
+    epochs = trial.epochs[-1].epoch if trial.state in TO_THE_END else config.full_epochs
+    own = identity(trial.design, trial.recipe)
+    if epochs != config.full_epochs:
+        own += f" {epochs} epochs"
+    return Finalist(trial.number, trial.design, recipe, own, epochs)
 
 
 def best(
@@ -33,6 +42,25 @@ def best(
     """The first `top` designs of a leaderboard, by one of `trials.RANKS`; each once."""
     rows = trials.in_order(board, rank_by, None)
     return _each_once(finalist_of(records[number], config) for number in rows["trial"])[:top]
+
+
+def by_answer(
+    board: pd.DataFrame, records: Records, config: StudyConfig, top: int
+) -> tuple[dict[str, list[Finalist]], list[Finalist]]:
+    """The candidates of the first `top` answers, and further designs if `top` is more than three.
+
+    Three are the three answers, however many designs those are; more are filled up to so many
+    designs by the leaderboard's order.
+    """
+    ordered = {
+        answer: _each_once(finalist_of(records[number], config) for number in numbers)[:MOST_TRIES]
+        for answer, numbers in list(three_answers(board).items())[:top]
+        if numbers
+    }
+    met = {candidates[0].key for candidates in ordered.values()}
+    ranked = _each_once(finalist_of(records[number], config) for number in board["trial"])
+    further = [finalist for finalist in ranked if finalist.key not in met]
+    return ordered, further[: max(0, top - len(met))] if top > len(ANSWERS) else []
 
 
 def _each_once(found: Iterable[Finalist]) -> list[Finalist]:
@@ -80,17 +108,37 @@ def of_trials(records: Records, config: StudyConfig, numbers: Sequence[int]) -> 
     return _each_once(found)
 
 
-def with_baseline(
+def race(
+    board: pd.DataFrame, records: Records, config: StudyConfig, choices: ConfirmConfig
+) -> tuple[Race, str]:
+    """What a confirmation is to run, the baseline among it, and a sentence about the baseline.
+
+    `board` is the study's leaderboard. Raises `UserError` for trials that cannot be confirmed.
+    """
+    answers: dict[str, list[Finalist]] = {}
+    if choices.trials is not None:
+        others = of_trials(records, config, choices.trials)
+    elif choices.rank_by is not None:
+        others = best(board, records, config, choices.rank_by, choices.top)
+    else:
+        answers, others = by_answer(board, records, config, choices.top)
+    chosen = [*(candidates[0] for candidates in answers.values()), *others]
+    beside, about_baseline = baseline_beside(chosen, records, config)
+    target = config.rules.target
+    return Race(answers, others, beside, choices.runs, target, choices.judge), about_baseline
+
+
+def baseline_beside(
     chosen: Sequence[Finalist], records: Records, config: StudyConfig
 ) -> tuple[list[Finalist], str]:
-    """The finalists with the baseline at the end unless it is one, and a sentence about it."""
+    """The baseline to run beside the chosen, none if it is one of them, and a sentence about it."""
     record = baseline_of(records.values())
     if record is None:
-        return list(chosen), (
+        return [], (
             "No baseline beside them: no trial has trained the assignment's own design to its "
             "last epoch under this study's rules."
         )
     baseline = finalist_of(record, config)
     if any(finalist.key == baseline.key for finalist in chosen):
-        return list(chosen), f"The baseline, trial {record.number}, is one of them."
-    return [*chosen, baseline], f"The baseline, trial {record.number}, beside them."
+        return [], f"The baseline, trial {record.number}, is one of them."
+    return [baseline], f"The baseline, trial {record.number}, beside them."

@@ -49,7 +49,7 @@ def counts(study: StudyTables) -> Counts:
     states = study.trials["state"].value_counts().to_dict()
     names = ("rejected", "duplicate", "screened", "pruned", "missed", "passed", "failed")
     told = {name: int(states.get(name, 0)) for name in names}
-    finalists = study.tables.get("finalists", pd.DataFrame())
+    finalists = _on_test(study)
     total = len(study.trials)
     return Counts(
         proposed=total, **told, other=total - sum(told.values()), judged=len(finalists),
@@ -161,9 +161,13 @@ def _answer(title: str, rows: pd.DataFrame, study: StudyTables, note: str = "") 
 
 def verdicts(study: StudyTables) -> dict[int, Row]:
     """Each confirmed or tried design's row of `finalists.csv`, by trial."""
-    if "finalists" not in study.tables:
-        return {}
-    return {row["trial"]: row for row in trials.rows_of(study.tables["finalists"])}
+    return {row["trial"]: row for row in trials.rows_of(_on_test(study))}
+
+
+def _on_test(study: StudyTables) -> pd.DataFrame:
+    """The rows of `finalists.csv` that the test images judged; none without a confirmation."""
+    found = study.tables.get("finalists", pd.DataFrame())
+    return found[found["judge"] == "test"] if "judge" in found else found
 
 
 def sureness(judged: Row) -> str:

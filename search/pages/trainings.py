@@ -149,6 +149,7 @@ def luck(study: StudyTables) -> Figure:
     if runs is not None:
         place = {row["trial"]: name for row, name in zip(rows, names, strict=True)}
         done = runs[runs["test_accuracy"].notna() & runs["trial"].isin(list(place))]
+        done = done[done["judge"] == "test"]
         figure.add_trace(
             go.Scatter(
                 x=done["test_accuracy"] * 100, y=[place[t] for t in done["trial"]], mode="markers",

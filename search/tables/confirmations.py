@@ -8,28 +8,36 @@ from dataclasses import asdict, dataclass, fields
 import pandas as pd
 
 from mnist_arch.data import VALIDATION_IMAGES
+from mnist_arch.folds import TRAIN_IMAGES
 from mnist_arch.references import BASELINE
 from search import statistics
 from search.final_run import TEST_IMAGES, FinalRun
 from search.record import TO_THE_END
+from search.tables.answers import confirmed_answers
 from search.tables.trials import whole_numbers
 
 RUN_COLUMNS = (
-    "trial", "fingerprint", "seed_index", "seed", "state", "epochs", "train_images", "train_loss",
-    "train_accuracy", "test_loss", "test_accuracy", "seconds", "engine", "device", "worker",
+    "trial", "fingerprint", "judge", "seed_index", "seed", "state", "epochs", "train_images",
+    "train_loss", "train_accuracy", "judged_images", "misread", "test_loss", "test_accuracy",
+    "seconds", "engine", "device", "worker",
     "commit", "weights", "reason", "study",
 )  # fmt: skip
 
-VERDICT_COLUMNS = tuple(field.name for field in fields(statistics.Verdict))
+ERROR_COLUMNS = (
+    "trial", "fingerprint", "judge", "seed_index", "part", "image", "truth", "answer", "study",
+)  # fmt: skip
+
+VERDICT_COLUMNS = ("judge", *(field.name for field in fields(statistics.Verdict)))
 
 FINALIST_COLUMNS = (
     "trial", "baseline", "state", "fingerprint", "parameters", "macs", "widths", "dropout", "head",
-    "validation_accuracy", "pareto", *VERDICT_COLUMNS, "drop", "study",
+    "epochs", "validation_accuracy", "pareto", "answers", *VERDICT_COLUMNS, "drop", "study",
 )  # fmt: skip
 
 _DIGITS = dict.fromkeys(
     (
-        "test_accuracy", "test_deviation", "pass_share", "lower_bound", "lower_bound_seeds", "drop",
+        "test_accuracy", "test_deviation", "pass_share", "seeds_error", "images_error",
+        "shared_errors", "lower_bound", "lower_bound_seeds", "p_value", "p_holm", "drop",
     ),
     6,
 )  # fmt: skip
@@ -44,12 +52,17 @@ def with_confirmation(
     """
     board = flagged(frames["leaderboard"])
     finalists = finalists_frame(frames["trials"], board, runs, target)
-    verdicts = finalists[["trial", *VERDICT_COLUMNS]]
+    verdicts = finalists[["trial", *VERDICT_COLUMNS]].drop_duplicates("trial")  # test before folds
     judged = board.merge(verdicts, on="trial", how="left")
     judged["study"] = judged.pop("study")  # the last column of every table
     extended = {**frames, "leaderboard": judged}
     if runs:
-        extended |= {"confirmations": confirmations_frame(runs, study), "finalists": finalists}
+        extended |= {
+            "confirmations": confirmations_frame(runs, study),
+            "finalists": finalists,
+        }
+    if any(run.misread is not None for run in runs):
+        extended["errors"] = errors_frame(runs, study)
     return extended
 
 
@@ -64,42 +77,97 @@ def flagged(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def confirmations_frame(runs: Sequence[FinalRun], study: str) -> pd.DataFrame:
-    """One row a final run, in order of trials and seeds."""
-    rows = [{**asdict(run), "study": study} for run in runs]
+    """One row a final run, in order of trials and seeds; `misread` is empty without answers."""
+    rows = [
+        {
+            **asdict(run), "misread": None if run.misread is None else len(run.misread),
+            "study": study,
+        }
+        for run in runs
+    ]  # fmt: skip
     frame = pd.DataFrame(rows).rename(columns={"index": "seed_index"})
     return whole_numbers(frame[list(RUN_COLUMNS)])
+
+
+def errors_frame(runs: Sequence[FinalRun], study: str) -> pd.DataFrame:
+    """One row an image that a final run misread; it read all others of its images rightly."""
+    rows = [
+        {
+            "trial": run.trial, "fingerprint": run.fingerprint, "judge": run.judge,
+            "seed_index": run.index, "part": "train" if number < TRAIN_IMAGES else "test",
+            "image": number % TRAIN_IMAGES, "truth": truth, "answer": answer, "study": study,
+        }
+        for run in runs
+        for number, truth, answer in run.misread or ()
+    ]  # fmt: skip
+    return whole_numbers(pd.DataFrame(rows, columns=list(ERROR_COLUMNS)))
 
 
 def finalists_frame(
     trials: pd.DataFrame, board: pd.DataFrame, runs: Sequence[FinalRun], target: float
 ) -> pd.DataFrame:
-    """One row a design with final runs: what the search said of it, and the verdict on it.
+    """One row a design and judge with final runs: what the search said of it, and the verdict.
 
     Runs belong together by their design, also where two trials found it; the row is that of the
-    earlier one. Best mean first; ties go to fewer parameters, then to the earlier trial. `drop`
-    is the validation accuracy less the test mean, where a trial ran to its last epoch.
+    earlier one. Those judged on the test images first, then by folds; best mean first; ties go to
+    fewer parameters, then to the earlier trial. `drop` is the validation accuracy less the mean,
+    where a trial ran to its last epoch; `epochs` are those of the final runs; `answers` names
+    those of `tables.answers` that the design is, by its judge.
     """
-    by_design: dict[str, list[FinalRun]] = {}
-    for run in runs:
-        by_design.setdefault(run.finalist, []).append(run)
-    rows = [
-        {
-            "trial": min(run.trial for run in mine),
-            **asdict(statistics.verdict([r.test_accuracy for r in mine], target, TEST_IMAGES)),
-        }
-        for mine in by_design.values()
-    ]
-    verdicts = pd.DataFrame(rows, columns=["trial", *VERDICT_COLUMNS])
-    found = trials.drop(columns="seed").merge(verdicts.astype({"trial": "Int64"}), on="trial")
+    verdicts = pd.DataFrame(_verdicts(runs, target), columns=["trial", "epochs", *VERDICT_COLUMNS])
+    found = trials.drop(columns=["seed", "epochs"]).merge(
+        verdicts.astype({"trial": "Int64"}), on="trial"
+    )
     found = found.merge(board[["trial", "pareto"]], on="trial", how="left")
     found["baseline"] = found["fingerprint"] == BASELINE.fingerprint
     to_the_end = found["state"].isin(TO_THE_END)
     found["validation_accuracy"] = found["validation_accuracy"].where(to_the_end)
     found["drop"] = found["validation_accuracy"] - found["test_accuracy"]
+    found["answers"] = _answers(found)
     ranked = found.sort_values(
-        ["test_accuracy", "parameters", "trial"], ascending=[False, True, True]
+        ["judge", "test_accuracy", "parameters", "trial"], ascending=[False, False, True, True]
     )
     return whole_numbers(ranked[list(FINALIST_COLUMNS)].round(_DIGITS))
+
+
+def _answers(finalists: pd.DataFrame) -> list[str | None]:
+    """For each row the answers that its design is, or None."""
+    by_judge = {judge: confirmed_answers(finalists, judge) for judge in ("test", "folds")}
+    cells = []
+    for judge, trial in zip(finalists["judge"], finalists["trial"], strict=True):
+        mine = [answer for answer, other in by_judge[judge].items() if other == trial]
+        cells.append("; ".join(mine) or None)
+    return cells
+
+
+def _verdicts(runs: Sequence[FinalRun], target: float) -> list[dict[str, object]]:
+    """The verdicts by design and judge, those of each judge corrected for their number."""
+    found: list[dict[str, object]] = []
+    for judge in ("test", "folds"):
+        by_design: dict[str, list[FinalRun]] = {}
+        for run in runs:
+            if run.judge == judge:
+                by_design.setdefault(run.finalist, []).append(run)
+        verdicts = statistics.corrected([_verdict(mine, target) for mine in by_design.values()])
+        found += [
+            {
+                "trial": min(run.trial for run in mine), "epochs": mine[0].epochs, "judge": judge,
+                **asdict(verdict),
+            }
+            for mine, verdict in zip(by_design.values(), verdicts, strict=True)
+        ]  # fmt: skip
+    return found
+
+
+def _verdict(runs: Sequence[FinalRun], target: float) -> statistics.Verdict:
+    """The verdict on one design's runs by one judge; answers count only if all runs kept them."""
+    done = [run for run in runs if run.test_accuracy is not None]
+    images = min((run.judged_images for run in done), default=TEST_IMAGES)
+    kept = [{number for number, _, _ in run.misread} for run in done if run.misread is not None]
+    return statistics.verdict(
+        [run.test_accuracy for run in runs], target, images, runs[0].judge,
+        kept if len(kept) == len(done) else None,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +194,7 @@ def luck(trials: pd.DataFrame, finalists: pd.DataFrame | None = None) -> Luck:
     optimism = statistics.expected_optimism(accuracies.tolist(), VALIDATION_IMAGES)
     if finalists is None:
         return Luck(len(whole), optimism, None, 0, None)
-    judged = finalists[finalists["drop"].notna()]
+    judged = finalists[finalists["drop"].notna() & (finalists["judge"] == "test")]
     best_drops = judged[judged["trial"].isin(best)]["drop"]
     drops = judged[~judged["baseline"]]["drop"]
     return Luck(

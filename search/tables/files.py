@@ -33,15 +33,20 @@ REWRITE_SECONDS, REWRITE_SHARE = 2.0, 0.01
 CATCH_UP_SECONDS = 20.0
 """How long to wait for the driver that writes the tables."""
 
-TABLES = ("trials", "epochs", "rejections", "leaderboard", "finalists", "confirmations")
+TABLES = (
+    "trials", "epochs", "rejections", "leaderboard", "finalists", "confirmations", "errors",
+)  # fmt: skip
 WEIGHTS = "weights"
 """Folder in a study's folder, of the weights that final runs left."""
 
 _TEXT_COLUMNS = (
     "state", "fingerprint", "widths", "dropout", "head", "device", "engine", "worker", "reason",
-    "design", "study", "limit", "message", "commit", "weights",
+    "design", "study", "limit", "message", "commit", "weights", "judge", "part", "answers",
 )  # fmt: skip
 """Never read as numbers: a fingerprint may look like 59e12."""
+
+_JUDGED = frozenset({"seed_index", "seeds"})
+"""Columns of tables that say what judged."""
 
 
 def to_csv(frame: pd.DataFrame, header: bool = True) -> str:
@@ -54,6 +59,8 @@ def read_table(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
     if "state" in frame:
         frame["state"] = frame["state"].replace("repeat", "duplicate")  # of earlier versions
+    if "judge" not in frame and not _JUDGED.isdisjoint(frame):
+        frame["judge"] = "test"  # earlier versions had no other
     return trials.whole_numbers(frame)
 
 
@@ -214,7 +221,7 @@ def read_study(folder: Path) -> StudyTables:
         ) from None
 
 
-_OPTIONAL = ("finalists", "confirmations")
+_OPTIONAL = ("finalists", "confirmations", "errors")
 
 
 def _read_own(path: Path, identity: str) -> pd.DataFrame:

@@ -51,7 +51,8 @@ _TIME_DIGITS = {"train_seconds": 3, "seconds": 3, "images_per_second": 1}
 
 COUNT_COLUMNS = (
     "trial", "parameters", "macs", "receptive_field", "epochs", "first_pass_epoch", "seed",
-    "seeds", "failed_seeds", "seed_index", "train_images",
+    "seeds", "failed_seeds", "seed_index", "train_images", "judged_images", "misread", "image",
+    "truth", "answer",
 )  # fmt: skip
 """Whole numbers that may be missing."""
 

@@ -156,6 +156,11 @@ class RunsProgress:
         if not self._quiet:
             self._bar.console.print(Text(text), soft_wrap=True)
 
+    def expected(self, total: int) -> None:
+        """Note how many final runs there are to be in all."""
+        self._goal = total
+        self._bar.update(self._task, total=total)
+
     def finished(self, run: FinalRun, finalist: Finalist) -> None:
         """Say how one final run ended."""
         self._done += 1

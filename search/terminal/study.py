@@ -12,8 +12,9 @@ from search.storage import DATABASE
 from search.tables import trials
 from search.tables.confirmations import luck
 from search.tables.files import StudyTables
-from search.terminal.confirmation import confirmed_cell, luck_lines, print_confirmation
+from search.terminal.confirmation import luck_lines, print_confirmation
 from search.terminal.console import command_line, plain_console
+from search.terminal.verdicts import confirmed_cell
 
 
 def show_study(study: StudyTables, sort: str, top: int | None) -> None:

@@ -93,19 +93,24 @@ def three_designs(folder: Path, config: StudyConfig = EASY, state: str = "passed
 
 
 def final_run(
-    trial: int, index: int, accuracy: float | None, reason: str = "", design: Design | None = None
+    trial: int,
+    index: int,
+    accuracy: float | None,
+    reason: str = "",
+    design: Design | None = None,
+    **more: Any,
 ) -> FinalRun:
     """A final run that came to an accuracy, or failed for a reason; of a design of its trial's."""
     figure = None if accuracy is None else 0.1
     of_trials = {record.number: record.design for record in THREE}
     design = design or of_trials.get(trial) or small(trial)
-    key = Finalist(trial, design, EASY.recipe, identity(design, None)).key
+    key = Finalist(trial, design, EASY.recipe, identity(design, None), 19).key
     return FinalRun(
         trial=trial, fingerprint=design.fingerprint, index=index, seed=index, epochs=19,
         state="failed" if accuracy is None else "done", reason=reason, train_images=60_000,
         train_loss=figure, train_accuracy=figure, test_loss=figure, test_accuracy=accuracy,
         seconds=figure, engine="lanes", device="cpu", worker="0", commit="unknown", weights="",
-        finalist=key,
+        finalist=key, **more,
     )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from mnist_arch.data import Digits, protocol_digits
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from search import ConfirmConfig, Machine, RunConfig, StudyConfig, evaluate, options, search
+from search.confidence import compare_answers
+from search.config import FOLDS
 from search.evaluate import Budget, Task
 from search.searching import Outcome
 from tests.search.commands import QUICK, command, environment
@@ -81,12 +83,13 @@ def test_options_become_the_choices_of_a_confirmation(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(confirm, "confirm", note)
     assert confirm.main(["there"]) == 1
-    assert confirm.main(["there", "--trial", "3", "1", "--seeds", "2", "--workers", "4",
-                         "--rank-by", "macs", "--quiet", "--device", "cpu"]) == 0  # fmt: skip
+    more = ["--trial", "3", "1", "--seeds", "6", "--workers", "4", "--judge", "folds"]
+    assert confirm.main(["there", *more, "--rank-by", "macs", "--quiet", "--device", "cpu"]) == 0
     plain, full = given
-    assert (plain.folder, plain.top, plain.trials, plain.seeds) == (Path("there"), 3, None, 5)
+    assert (plain.folder, plain.top, plain.trials, plain.runs) == (Path("there"), 3, None, 5)
+    assert (plain.rank_by, plain.judge, full.judge) == (None, "test", "folds")
     assert (plain.workers, plain.quiet, plain.machine) == (None, False, Machine())
-    assert (full.trials, full.seeds, full.workers, full.rank_by) == ((3, 1), 2, 4, "macs")
+    assert (full.trials, full.seeds, full.workers, full.rank_by) == ((3, 1), 6, 4, "macs")
     assert (full.quiet, full.machine) == (True, Machine(device="cpu"))
 
 
@@ -96,21 +99,94 @@ def test_an_interrupted_confirmation_is_130(monkeypatch: pytest.MonkeyPatch) -> 
     assert confirm.main(["there"]) == 130
 
 
-def test_a_comparison_is_paired_over_seeds(
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+def test_a_comparison_is_paired_over_seeds_and_images(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     confirmed(folder, top=1, seeds=3, quiet=True)
     capsys.readouterr()
     assert confirm.main([str(folder), "--compare", "3", "1"]) == 0
     values = runs(folder).pivot(index="seed_index", columns="trial", values="test_accuracy")
-    oracle = stats.ttest_rel(values[3], values[1])
-    low, high = oracle.confidence_interval(0.95)
+    wrong = table(folder, "errors").groupby(["trial", "seed_index"])["image"].agg(set)
+    oracle = compare_answers(wrong[3].tolist(), wrong[1].tolist(), 500)
     text = capsys.readouterr().out
     assert f"over 3 common seeds: {(values[3] - values[1]).mean() * 100:+.3f} points" in text
-    assert f"95 % interval {low * 100:+.3f} to {high * 100:+.3f}, p = {oracle.pvalue:.2g}" in text
+    assert oracle.low is not None
+    assert oracle.high is not None
+    assert f"95 % interval {oracle.low * 100:+.3f} to {oracle.high * 100:+.3f}, p = " in text
+    assert "(paired over seeds and images): these runs cannot tell them apart, for any" in text
     shutil.rmtree(folder / "weights")
     (folder / "study.db").unlink()  # the files are enough
     assert confirm.main([str(folder), "--compare", "3", "1"]) == 0
+
+
+def test_a_comparison_without_answers_is_paired_over_seeds(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in studies of earlier versions, whose tables have neither judge nor answers."""
+    confirmed(folder, top=1, seeds=3, quiet=True)
+    (folder / "errors.csv").unlink()
+    old = runs(folder).drop(columns=["judge", "judged_images", "misread"])
+    old.to_csv(folder / "confirmations.csv", index=False)
+    capsys.readouterr()
+    assert confirm.main([str(folder), "--compare", "3", "1"]) == 0
+    values = old.pivot(index="seed_index", columns="trial", values="test_accuracy")
+    oracle = stats.ttest_rel(values[3], values[1])
+    low, high = oracle.confidence_interval(0.95)
+    text = capsys.readouterr().out
+    assert f"95 % interval {low * 100:+.3f} to {high * 100:+.3f}, p = {oracle.pvalue:.2g}" in text
+    assert "(paired t test)" in text
+
+
+def test_six_folds_are_judged_compared_and_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, judged = protocol_digits("assignment", 100)
+    parts: list[int] = []
+
+    def fold_here(fold: int, *_: object) -> tuple[Digits, Digits, torch.Tensor]:
+        parts.append(fold)
+        numbers = torch.arange(200 * fold, 200 * (fold + 1))
+        return fit, judged.take(numbers), numbers
+
+    monkeypatch.setattr(evaluate, "fold_here", fold_here)
+    confirmed(folder, trials=(3,), seeds=2, quiet=True)
+    before = runs(folder)
+    outcome = confirmed(folder, judge="folds", top=1)
+    assert outcome.is_yes
+    assert sorted(parts) == [fold for fold in range(6) for _ in range(2)]
+    output = capsys.readouterr().out
+    assert "6 parts of all images, each judged by its own training, 1 epochs" in output
+    assert "[ 1/12] trial 3    part 0   unseen" in output
+    assert "confirmation by folds: six trainings, each judged once on 10,000 other" in output
+    after = runs(folder)
+    pd.testing.assert_frame_equal(
+        after[after["judge"] == "test"].reset_index(drop=True), before, check_dtype=False
+    )
+    mine = after[after["judge"] == "folds"]
+    assert mine["judged_images"].tolist() == [200] * 12
+    assert mine["weights"].isna().all()
+    errors = table(folder, "errors").query("judge == 'folds' and trial == 3")
+    per_fold = errors.groupby("seed_index")["image"]
+    assert ((per_fold.min() // 200) == per_fold.min().index).all()
+    verdict = table(folder, "finalists").query("judge == 'folds' and trial == 3").iloc[0]
+    assert verdict["test_accuracy"] == pytest.approx(1 - len(errors) / 1_200)
+    confirmed(folder, judge="folds", top=1)
+    assert "0 runs to do" in capsys.readouterr().out
+    assert confirm.main([str(folder), "--judge", "folds", "--compare", "3", "1"]) == 0
+    assert "over 6 parts of the images" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"--compare 2: .* have: 1, 3.*--trial 2 --judge folds"):
+        confirm.main([str(folder), "--judge", "folds", "--compare", "2", "1"])
+
+
+def test_folds_have_six_trainings_whatever_is_asked_for() -> None:
+    assert ConfirmConfig(Path("x"), judge="folds").runs == FOLDS
+    assert ConfirmConfig(Path("x"), judge="folds", seeds=6).runs == FOLDS
+    with pytest.raises(UserError, match="--seeds 5: --judge folds has 6 trainings, one seed each"):
+        ConfirmConfig(Path("x"), judge="folds", seeds=5)
 
 
 def test_a_comparison_needs_final_runs(folder: Path) -> None:
@@ -125,6 +201,8 @@ def test_a_comparison_needs_final_runs(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--judge", "luck"], "argument --judge: invalid choice: 'luck'"),
+        (["--judge", "folds", "--seeds", "7"], "--seeds 7: --judge folds has 6 trainings, one"),
         (["--seeds", "0"], "argument --seeds: 0 given, must be 1 to 1,000"),
         (["--top", "0"], "argument --top: 0 given, must be 1 to 1,000"),
         (["--rank-by", "luck"], "argument --rank-by: invalid choice: 'luck'"),

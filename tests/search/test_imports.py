@@ -18,11 +18,11 @@ COMMANDS = (
 )  # fmt: skip
 
 ORDER = (
-    "formats", "seeds", "facts", "files", "interrupts", "statistics", "goals", "space", "weights",
-    "config", "options", "evaluate", "record", "samplers", "schedules", "patience", "storage",
-    "starting", "claims", "driver", "executors", "final_run", "tables", "proposals", "history",
-    "loop", "confirmation", "foreign", "pictures", "exporting", "handwriting", "pages", "terminal",
-    "searching", "single",
+    "formats", "seeds", "facts", "files", "interrupts", "confidence", "statistics", "goals",
+    "space", "weights", "config", "options", "evaluate", "record", "samplers", "schedules",
+    "patience", "storage", "starting", "claims", "driver", "executors", "final_run", "tables",
+    "proposals", "history", "loop", "confirmation", "foreign", "pictures", "exporting",
+    "handwriting", "pages", "terminal", "searching", "single",
 )  # fmt: skip
 """Files and packages of the search; each imports only from those before it."""
 

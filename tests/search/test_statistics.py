@@ -8,15 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from search import statistics
+from search import confidence, statistics
 
 IMAGES, TARGET = 10_000, 0.994
-RUNS = [0.9951, 0.9957, 0.9946, 0.9953, 0.9949]
-
-accuracies = st.lists(
-    st.integers(0, IMAGES).map(lambda right: right / IMAGES), min_size=2, max_size=8
-)
-"""Accuracies of a few runs."""
 
 
 def shared_test_runs(
@@ -33,75 +27,12 @@ def shared_test_runs(
     return np.asarray(1 - (common + own) / IMAGES)
 
 
-def test_the_bound_over_seeds_is_scipys() -> None:
-    oracle = stats.ttest_1samp(RUNS, 0.5, alternative="greater").confidence_interval(0.95).low
-    assert statistics.seeds_lower_bound(RUNS) == pytest.approx(oracle, abs=1e-12)
-    low, _ = stats.t.interval(0.90, 4, np.mean(RUNS), stats.sem(RUNS))
-    assert statistics.seeds_lower_bound(RUNS) == pytest.approx(low, abs=1e-12)
-
-
-@pytest.mark.parametrize("values", [[], [0.995]])
-def test_fewer_than_two_seeds_have_no_bound(values: list[float]) -> None:
-    assert statistics.seeds_lower_bound(values) is None
-    assert statistics.lower_bound(values, IMAGES) is None
-
-
-@pytest.mark.parametrize("accuracy", [0.2, 0.9, 0.9953, 1.0])
-def test_equal_seeds_leave_wilsons_bound_of_one_run(accuracy: float) -> None:
-    bound = statistics.lower_bound([accuracy] * 5, IMAGES)
-    oracle = stats.binomtest(round(accuracy * IMAGES), IMAGES).proportion_ci(0.90, "wilson").low
-    assert bound == pytest.approx(oracle, abs=2e-6)  # Student's t on 9,999 degrees, not normal
-
-
-def test_many_images_leave_the_bound_over_seeds() -> None:
-    assert statistics.lower_bound(RUNS, 10**15) == pytest.approx(
-        statistics.seeds_lower_bound(RUNS), abs=1e-9
-    )
-
-
-def test_the_bound_solves_its_equation() -> None:
-    bound = statistics.lower_bound(RUNS, IMAGES)
-    assert bound is not None
-    seeds, images = np.var(RUNS, ddof=1) / 5, bound * (1 - bound) / IMAGES
-    freedom = (seeds + images) ** 2 / (seeds**2 / 4 + images**2 / (IMAGES - 1))
-    distance = stats.t.ppf(0.95, freedom) * math.sqrt(seeds + images)
-    assert np.mean(RUNS) - bound == pytest.approx(distance, abs=1e-10)
-
-
-@given(accuracies)
-def test_the_bound_lies_between_nothing_and_the_mean(values: list[float]) -> None:
-    bound = statistics.lower_bound(values, IMAGES)
-    assert bound is not None
-    assert 0 <= bound <= np.mean(values) + 1e-9
-
-
-def test_fewer_images_prove_less() -> None:
-    bounds = [statistics.lower_bound(RUNS, images) or 0 for images in (100, 1_000, 10_000)]
-    assert bounds == sorted(bounds)
-
-
 def test_a_proof_needs_both_bounds() -> None:
     two_far_apart = [0.9960, 0.9975]
-    assert (statistics.lower_bound(two_far_apart, IMAGES) or 0) > TARGET
-    assert (statistics.seeds_lower_bound(two_far_apart) or 1) < TARGET
-    assert not statistics.verdict(two_far_apart, TARGET, IMAGES).proven
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
-def test_the_bound_exceeds_a_truth_at_the_target_in_5_percent_at_most(
-    seeds: int, shared: float
-) -> None:
-    generator = np.random.default_rng(seeds)
-    studies = shared_test_runs(1 - TARGET, shared, 4_000, seeds, generator)
-    exceeding = np.mean([(statistics.lower_bound(runs, IMAGES) or 0) > TARGET for runs in studies])
-    assert exceeding <= 0.055
-
-
-def test_the_bound_over_seeds_alone_would_exceed_the_truth_too_often() -> None:
-    studies = shared_test_runs(1 - TARGET, 0.5, 4_000, 5, np.random.default_rng(0))
-    bounds = [statistics.seeds_lower_bound(runs) or 0 for runs in studies]
-    assert np.mean(np.array(bounds) > TARGET) > 0.15
+    found = statistics.verdict(two_far_apart, TARGET, IMAGES)
+    assert (found.lower_bound or 0) > TARGET
+    assert (found.lower_bound_seeds or 1) < TARGET
+    assert not found.proven
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
@@ -165,6 +96,79 @@ def test_confirmation_is_a_comparison_of_whole_numbers(wrong: list[int], least: 
     assert found.confirmed == (right >= least * len(wrong))
 
 
+def test_a_verdict_by_folds_is_that_of_its_spread() -> None:
+    values = [0.9950, 0.9944, 0.9958, 0.9947, 0.9951, 0.9950]
+    found = statistics.verdict(values, TARGET, IMAGES, "folds")
+    spread = confidence.on_folds(values, IMAGES)
+    assert found.lower_bound == confidence.lower_bound(float(np.mean(values)), spread)
+    assert found.seeds_error is not None
+    assert found.images_error is not None
+    assert found.images_error == pytest.approx(math.sqrt(0.995 * 0.005 / 60_000))
+    both = math.hypot(found.seeds_error, found.images_error)
+    assert both == pytest.approx(math.sqrt(spread(0.995)[0]))
+    assert found.shared_errors is None
+
+
+def test_the_causes_add_up_to_the_spread_that_is_judged_by() -> None:
+    runs = [set(range(40)) | {100 + seed, 200 + seed} for seed in range(3)]
+    found = statistics.verdict([0.9958] * 3, TARGET, IMAGES, misread=runs)
+    variance, _ = confidence.on_test([0.9958] * 3, IMAGES, runs)(0.9958)
+    assert found.seeds_error is not None
+    assert found.images_error is not None
+    assert math.hypot(found.seeds_error, found.images_error) == pytest.approx(math.sqrt(variance))
+
+
+def test_verdicts_are_corrected_together() -> None:
+    sure = statistics.verdict([0.9975, 0.9976, 0.9974], TARGET, IMAGES)
+    near = statistics.verdict([0.9952, 0.9953, 0.9954], TARGET, IMAGES)
+    failed = statistics.verdict([0.9975, None, 0.9976, 0.9974], TARGET, IMAGES)
+    one = statistics.verdict([0.998], TARGET, IMAGES)
+    assert sure.proven
+    assert near.proven
+    found = statistics.corrected([near, sure, failed, one])
+    assert [v.proven for v in found] == [False, True, False, False]
+    assert found[0].p_holm == pytest.approx(3 * (near.p_value or 0))
+    assert found[1].p_holm == pytest.approx(4 * (sure.p_value or 0))
+    assert found[3].p_holm is None
+    assert statistics.corrected([near])[0] == near
+
+
+def test_several_designs_at_the_target_yield_a_proof_in_5_percent_of_studies_at_most() -> None:
+    generator = np.random.default_rng(5)
+    runs = shared_test_runs(1 - TARGET, 0.5, 1_500, 20, generator).reshape(-1, 4, 5)
+    wrong = [
+        any(
+            v.proven
+            for v in statistics.corrected(
+                [statistics.verdict(list(seeds), TARGET, IMAGES) for seeds in study]
+            )
+        )
+        for study in runs
+    ]
+    assert np.mean(wrong) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("values", "seeds", "hopeless"),
+    [
+        ([], 3, False),
+        ([0.9930], 3, False),  # 1.645 * 0.08 * sqrt(1 - 1/3) = 0.107 points below is the limit
+        ([0.9929], 3, True),
+        ([0.9935, 0.9935], 3, False),  # 1.645 * 0.08 * sqrt(1/2 - 1/3) = 0.054
+        ([0.9934, 0.9934], 3, True),
+        ([0.9939], 1, True),  # nothing is left to come
+        ([0.9940], 1, False),
+    ],
+)
+def test_hopeless_by_hand(values: list[float], seeds: int, hopeless: bool) -> None:
+    assert statistics.is_hopeless(values, seeds, TARGET, IMAGES, "test") == hopeless
+
+
+def test_by_folds_less_is_hopeless_because_images_differ_too() -> None:
+    assert statistics.is_hopeless([0.9927], 6, TARGET, IMAGES, "test")
+    assert not statistics.is_hopeless([0.9927], 6, TARGET, IMAGES, "folds")
+
+
 def test_a_failed_run_is_not_passed_and_confirms_nothing() -> None:
     found = statistics.verdict([0.998, None, 0.998], TARGET, IMAGES)
     assert (found.seeds, found.failed_seeds) == (3, 1)
@@ -175,32 +179,6 @@ def test_a_failed_run_is_not_passed_and_confirms_nothing() -> None:
     nothing = statistics.verdict([None], TARGET, IMAGES)
     assert nothing.test_accuracy is nothing.test_minimum is None
     assert not nothing.confirmed
-
-
-def test_a_comparison_is_scipys_paired_t_test() -> None:
-    first, second = RUNS, [0.9948, 0.9950, 0.9947, 0.9944, 0.9946]
-    found = statistics.compare(first, second)
-    gaps = np.subtract(first, second)
-    low, high = stats.t.interval(0.95, 4, gaps.mean(), stats.sem(gaps))
-    assert found.seeds == 5
-    assert found.difference == pytest.approx(gaps.mean())
-    assert found.low == pytest.approx(low)
-    assert found.high == pytest.approx(high)
-    assert found.p_value == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)
-
-
-@pytest.mark.parametrize("gap", [0.0, 0.001])
-def test_equal_differences_have_no_interval(gap: float) -> None:
-    found = statistics.compare(RUNS, np.subtract(RUNS, gap).tolist())
-    assert found.difference == pytest.approx(gap)
-    assert found.low is found.high is found.p_value is None
-
-
-def test_a_comparison_needs_two_seeds() -> None:
-    assert statistics.compare([], []) == statistics.Comparison(0, None)
-    one = statistics.compare([0.995], [0.994])
-    assert one.difference == pytest.approx(0.001)
-    assert one.low is one.high is one.p_value is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 50])

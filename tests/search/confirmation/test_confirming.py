@@ -71,7 +71,9 @@ def test_finalists_and_baseline_run_on_fresh_seeds_and_are_judged_on_the_test_im
     assert last["test_loss"] == pytest.approx(oracle.validation_loss)
     assert (last["train_images"], last["epochs"], last["engine"]) == (100, 1, "torch")
     output = capsys.readouterr().out
-    assert "trials 3; 2 fresh seeds each, 1 epochs on 100 training images; 4 runs to do" in output
+    assert (
+        "most accurate trial 3; 2 fresh seeds each, 1 epochs on 100 images; 4 runs to do" in output
+    )
     assert "[1/4] trial 3    seed 0   test" in output
     assert "[2/4] trial 1    seed 0   test" in output
     assert "1 (baseline)" in output
@@ -111,7 +113,7 @@ def test_more_seeds_are_added_and_nothing_is_done_twice(
     confirmed(folder, top=1, seeds=1)
     assert "0 runs to do" in capsys.readouterr().out
     pd.testing.assert_frame_equal(runs(folder), before)
-    confirmed(folder, top=2, seeds=2)
+    confirmed(folder, top=2, seeds=2, rank_by="accuracy")
     assert "4 runs to do" in capsys.readouterr().out
     after = runs(folder)
     assert after["trial"].tolist() == [1, 1, 2, 2, 3, 3]
@@ -126,7 +128,7 @@ def test_two_trials_of_one_design_share_their_seeds_and_their_verdict(
     with started(folder) as study:
         add(study, trial(4, small(4), 0.9))  # another driver's, better by its luck
     capsys.readouterr()
-    outcome = confirmed(folder, top=2, seeds=3)
+    outcome = confirmed(folder, top=2, seeds=3, rank_by="accuracy")
     output = capsys.readouterr().out
     assert "trials 4, 2; 3 fresh seeds each" in output
     assert (
@@ -144,7 +146,7 @@ def test_what_is_exported_next_is_the_first_confirmed_not_rank_1(
 ) -> None:
     error = Diverged("training loss became nan in epoch 1")
     monkeypatch.setattr(evaluate, "_judged_once", failing(error, lambda _, before: before == 0))
-    outcome = confirmed(folder, top=2, seeds=1)
+    outcome = confirmed(folder, top=2, seeds=1, rank_by="accuracy")
     assert outcome.study.leaderboard["trial"].tolist() == [3, 2, 1]
     assert outcome.confirmed
     output = capsys.readouterr().out

@@ -78,14 +78,14 @@ def test_two_trials_of_one_design_are_one_finalist() -> None:
 
 def test_the_baseline_stands_beside_them_once() -> None:
     one, three = (best(THREE, "accuracy", top) for top in (1, 3))
-    everyone, note = finalists.with_baseline(one, by_number(THREE), EASY)
-    assert [finalist.trial for finalist in everyone] == [3, 1]
+    beside, note = finalists.baseline_beside(one, by_number(THREE), EASY)
+    assert [finalist.trial for finalist in beside] == [1]
     assert note == "The baseline, trial 1, beside them."
-    everyone, note = finalists.with_baseline(three, by_number(THREE), EASY)
-    assert [finalist.trial for finalist in everyone] == [3, 2, 1]
+    beside, note = finalists.baseline_beside(three, by_number(THREE), EASY)
+    assert beside == []
     assert note == "The baseline, trial 1, is one of them."
-    everyone, note = finalists.with_baseline([], by_number(THREE[1:]), EASY)
-    assert everyone == []
+    beside, note = finalists.baseline_beside([], by_number(THREE[1:]), EASY)
+    assert beside == []
     assert note.startswith("No baseline beside them: no trial has trained the assignment's own")
 
 

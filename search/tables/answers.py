@@ -1,0 +1,42 @@
+"""Answers: the three that a study gives: most accurate, smallest, fewest epochs. Pure functions."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+_LAST = (("validation_accuracy", False), ("parameters", True), ("trial", True))
+
+ANSWERS: dict[str, tuple[tuple[str, bool], ...]] = {
+    "most accurate": _LAST,
+    "smallest": (("parameters", True), *_LAST),
+    "fewest epochs": (("epochs", True), *_LAST),
+}
+"""Columns that order the designs for each answer, best first, each with whether it ascends.
+
+One design may be several answers. Accuracy is that in validation: test images choose nothing.
+"""
+
+
+def in_order_of(rows: pd.DataFrame, answer: str) -> pd.DataFrame:
+    """Designs' rows in the order of one of `ANSWERS`, best first; without an accuracy last."""
+    columns, ascending = zip(*ANSWERS[answer], strict=True)
+    return rows.sort_values(list(columns), ascending=list(ascending))
+
+
+def three_answers(board: pd.DataFrame) -> dict[str, list[int]]:
+    """The trials of a leaderboard in the order of each answer: the first is the answer.
+
+    The others are those to try next, where confirmation finds it below the target.
+    """
+    return {answer: in_order_of(board, answer)["trial"].tolist() for answer in ANSWERS}
+
+
+def confirmed_answers(finalists: pd.DataFrame, judge: str = "test") -> dict[str, int]:
+    """The trial of each answer among the designs that a judge confirmed; none where there is none.
+
+    `finalists` is a study's table of that name.
+    """
+    confirmed = finalists[finalists["confirmed"] & (finalists["judge"] == judge)]
+    if confirmed.empty:
+        return {}
+    return {answer: int(in_order_of(confirmed, answer)["trial"].iloc[0]) for answer in ANSWERS}
