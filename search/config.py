@@ -167,7 +167,7 @@ class RunConfig:
     one on a GPU; `finalists` 0 means no confirmation, 3 the three answers unless there is a
     `rank_by`; `timeout_seconds` None means no limit. `executor` is a name in `search.executors`;
     `storage` a name or URL, see `search.storage.storage_url`. `report` says whether the page and
-    its figures are made at the end.
+    its figures are made at the end, `dashboard` whether optuna-dashboard is served meanwhile.
     """
 
     study: str = "mnist"
@@ -183,6 +183,7 @@ class RunConfig:
     quiet: bool = False
     storage: str = "sqlite"
     report: bool = True
+    dashboard: bool = False
 
     def __post_init__(self) -> None:
         require_name("--study", self.study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
 from search import facts
@@ -16,21 +17,26 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the doctor."""
-    return common.parser(
+    parser = common.parser(
         "doctor", "Say what this machine trains with, and why not with the other.", EXAMPLES
     )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the findings; 1 if nothing can be trained here."""
-    make_parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
+    intact, about_data = data_finding()
+    found = [*findings(), ("MNIST", about_data)]
+    if options.json:
+        print(json.dumps({**dict(found), "intact": intact}, indent=2))
+        return common.EXIT_DONE if intact else common.EXIT_NO
     from rich.console import Console
 
     console = Console(highlight=False)
-    for name, finding in findings():
+    for name, finding in found:
         console.print(f"{name:<12} {finding}", soft_wrap=True, markup=False)
-    intact, finding = data_finding()
-    console.print(f"{'MNIST':<12} {finding}", soft_wrap=True, markup=False)
     return common.EXIT_DONE if intact else common.EXIT_NO
 
 

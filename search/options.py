@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import traceback
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.rules import Rules
 from search.config import TRAIN_IMAGES, Machine, StudyConfig, require_name
+from search.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mnist_arch.design import Design
@@ -37,9 +39,23 @@ RANKS = ("accuracy", "parameters", "macs", "epochs", "seconds")
 """As `search.tables.trials.RANKS`, which needs pandas."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages name the option or the choice that may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and what is near, and leave with status 2."""
+        known = [name for action in self._actions for name in action.option_strings]
+        if message.startswith("unrecognized arguments: "):
+            word = message.split(": ", 1)[1].split()[0]
+            message += did_you_mean(word.partition("=")[0], known)
+        elif wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            message += did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        super().error(message)
+
+
 def parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
     """A parser for `python -m search.<verb>` whose help ends with examples."""
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"python -m search.{verb}",
         description=description,
         epilog="examples:\n" + examples,
@@ -335,7 +351,7 @@ def read_design(text: str) -> Design:
         reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
         raise UserError(
             f"design {text!r} is neither a name ({', '.join(REFERENCE_DESIGNS)}) "
-            f"nor a readable JSON file: {reason}"
+            f"nor a readable JSON file: {reason}{did_you_mean(text, REFERENCE_DESIGNS)}"
         ) from None
     try:
         return Design.from_json(content)

@@ -15,6 +15,7 @@ from search.config import StudyConfig
 from search.driver import Driver
 from search.goals import GOALS
 from search.space import Space
+from search.tables.describe import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def propose(driver: Driver, config: StudyConfig) -> Proposal:
     recipe = space.suggest_recipe(trial, config.recipe)
     searched = recipe.to_dict() if config.search_recipe else None
     record.write_proposal(trial, design, searched)
+    trial.set_user_attr("network", describe(design))
     plan, rejections = _checked(design, config)
     if rejections:
         record.write_rejections(trial, rejections)

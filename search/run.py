@@ -59,6 +59,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="start no design after this time; those in training are finished",
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="print only the last block")
+    group.add_argument(
+        "--dashboard", action="store_true",
+        help="serve optuna-dashboard meanwhile, for this machine's browsers",
+    )  # fmt: skip
     common.add_report(group)
     common.add_training_options(parser)
     group = parser.add_argument_group("confirmation, the last stage (see search.confirm)")
@@ -84,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.finalists, options.seeds, options.rank_by, machine=common.machine_of(options),
         quiet=options.quiet, storage=options.storage,
         executor=common.EXECUTORS[options.executor], report=not options.no_report,
+        dashboard=options.dashboard,
     )  # fmt: skip
     outcome = search(config, run)
     if outcome.interrupted:

@@ -21,6 +21,7 @@ from search import facts, files, record
 from search.config import ConfirmConfig, RunConfig, StudyConfig
 from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
+from search.dashboard import dashboard, require_dashboard
 from search.driver import Driver
 from search.executors import make_executor
 from search.final_run import read_runs
@@ -79,6 +80,8 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     """Search, then confirm the finalists; see `search.search`."""
     _require_known("--goal", config.goal, GOALS)
     _require_known("--schedule", config.schedule, SCHEDULES)
+    if run.dashboard:
+        require_dashboard()
     sampler = make_sampler(config.sampler, config.seed)
     engine = choose_engine(run.machine.engine, run.machine.device)
     load("train", run.machine.data)  # a damaged file is told before anything is written
@@ -120,7 +123,7 @@ def _search(
     written = _files(driver.study, config, run.folder, is_writer)
     threads, workers = _shares(run.workers, engine, run.trials)
     executor = make_executor(run.executor, replace(run.machine, threads=threads), workers)
-    progress = SearchProgress(console, run.trials, run.quiet)
+    progress = SearchProgress(console, run.trials, run.quiet, config.rules.target)
     history = History(driver, written)
     history.load()
     loop = Loop(history, config, executor, progress, run.trials, run.timeout_seconds)
@@ -132,7 +135,8 @@ def _search(
     progress.note(search_words.opening(config, run, engine, before))
     note.add(workers=workers, trained_before=before)
     driver.storage.say = progress.note
-    interrupted = _interrupted_run(loop, progress, note)
+    with _dashboard(run, progress):
+        interrupted = _interrupted_run(loop, progress, note)
     study = written.read()
     if loop.stop_reason:
         console.print(loop.stop_reason)
@@ -143,6 +147,16 @@ def _search(
         console.print("Interrupted; finished trials are kept. Continue with the same command.")
         return Outcome(study, interrupted=True)
     return _last_stage(driver, written, config, run, engine, console, skip)
+
+
+@contextmanager
+def _dashboard(run: RunConfig, progress: SearchProgress) -> Iterator[None]:
+    """Serve the study's dashboard while the block runs, where that is asked for."""
+    if not run.dashboard:
+        yield
+        return
+    with dashboard(storage_url(run.storage, run.folder), progress.note):
+        yield
 
 
 def _interrupted_run(loop: Loop, progress: SearchProgress, note: _RunNote) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -40,9 +41,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--top", type=common.whole(1), metavar="N", help="only the first N rows (default: all)"
     )
-    parser.add_argument(
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
         "--csv", action="store_true", help="print the rows as CSV, counts and shares unrounded"
     )
+    form.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw the design to a file: .svg or .png"
     )
@@ -69,6 +72,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         sys.stdout.write(to_csv(in_order(study.leaderboard, options.sort, options.top)))
         return common.EXIT_DONE
+    if options.json:
+        from search.pages.document import document
+
+        print(json.dumps(document(study, options.sort, options.top), indent=2))
+        return common.EXIT_DONE
     from search.terminal.study import show_study
 
     show_study(study, options.sort, options.top)
@@ -85,7 +93,8 @@ def _show_design(options: argparse.Namespace) -> int:
     design = common.read_design(name)
     if options.picture:
         save(plan(design), options.picture)
-    allowed = show_design(design, name, common.rules_of(options), options.csv)
+    form = "json" if options.json else "csv" if options.csv else ""
+    allowed = show_design(design, name, common.rules_of(options), form)
     return common.EXIT_DONE if allowed else common.EXIT_NO
 
 

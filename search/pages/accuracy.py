@@ -28,6 +28,9 @@ from search.record import TO_THE_END
 from search.tables.files import StudyTables
 from search.tables.trials import rows_of
 
+MOST_INTERVALS = 400
+"""Intervals drawn of one kind; more hide each other, and take a browser seconds."""
+
 
 def accuracy_against_parameters(study: StudyTables) -> Figure:
     """Every trained design, the front, the limits, refused designs and the published answers."""
@@ -73,12 +76,12 @@ def _bottom(whole: pd.DataFrame) -> float:
 def _dots(rows: pd.DataFrame, name: str, colour: str, size: int) -> go.Scatter:
     """One mark a trial, with the 95 % interval of its validation accuracy.
 
-    Grey ones, which were stopped early, are hollow and have none.
+    Grey ones, which were stopped early, are hollow and have none, nor have very many at once.
     """
     symbol = "circle-open" if colour == GREY else "circle"
     accuracies = rows["validation_accuracy"].astype(float)
     error = None
-    if colour != GREY and len(rows):
+    if colour != GREY and 0 < len(rows) <= MOST_INTERVALS:
         low, high = np.array([answers.wilson(value) for value in accuracies]).T
         error = {
             "type": "data", "array": (high - accuracies) * 100, "arrayminus":

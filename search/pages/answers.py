@@ -17,9 +17,12 @@ from mnist_arch.data import VALIDATION_IMAGES
 from search.formats import percent
 from search.record import TO_THE_END, TRAINED
 from search.tables import trials
+from search.tables.answers import ANSWERS, in_order_of
 from search.tables.files import StudyTables
 
 Row = dict[str, Any]
+
+LAST = "fewest epochs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,9 @@ def verdict(study: StudyTables) -> str:
     tried = f"{_count(found.proposed, 'design')} tried: {_listed(parts)}."
     ends = [
         f"{_some(found.pruned, 'was', 'were')} stopped early" if found.pruned else "",
-        f"{found.failed} failed" if found.failed else "",
-        f"{found.missed} missed {target}" if found.missed else "",
-        f"{found.passed} reached {target}" if found.passed else f"none reached {target}",
+        f"{found.failed:,} failed" if found.failed else "",
+        f"{found.missed:,} missed {target}" if found.missed else "",
+        f"{found.passed:,} reached {target}" if found.passed else f"none reached {target}",
     ]
     return f"{tried} Of those trained, {_listed(ends)}. {_confirmed_words(found)}"
 
@@ -125,14 +128,10 @@ def three_answers(study: StudyTables) -> list[Answer]:
     those trained in full, by what the search measured: never by the test images.
     """
     among = _candidates(study)
-    accurate = among.sort_values(["validation_accuracy", "parameters"], ascending=[False, True])
-    smallest = among.sort_values(["parameters", "validation_accuracy"], ascending=[True, False])
-    fastest = among.sort_values(["epochs", "validation_accuracy"], ascending=[True, False])
     equal = "all had as many epochs" if among["epochs"].nunique() == 1 and len(among) > 1 else ""
     found = [
-        _answer("Most accurate", accurate, study),
-        _answer("Smallest", smallest, study),
-        _answer("Fewest epochs", fastest, study, equal),
+        _answer(name.capitalize(), in_order_of(among, name), study, equal * (name == LAST))
+        for name in ANSWERS
     ]
     return [*found, _answer("The assignment's own", trials.baseline(study.trials), study)]
 

@@ -36,6 +36,13 @@ def design_cells(design: Design) -> dict[str, object]:
     }
 
 
+def describe(design: Design) -> str:
+    """A design in a line, for pages that show Optuna's trials."""
+    cells = design_cells(design)
+    size = f"{cells['parameters']:,} parameters; " if "parameters" in cells else ""
+    return f"{cells['widths']}; {size}{cells['head']}; dropout {cells['dropout']}"
+
+
 def describe_widths(design: Design) -> str:
     """Output channels of the convolutions before the head: `8v 16 M 16 24 M 24 24`.
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from search.foreign.checking import CheckReport, Report, rule_verdicts
 from search.foreign.targets import CheckConfig
 from search.formats import percent, points
+from search.terminal.console import print_table
 from search.terminal.layers import rows_table
 
 RUNS_CODE = "Checking code runs it, with your rights, in a process of its own."
@@ -31,7 +32,7 @@ def _print_found(found: Report, config: CheckConfig, console: Console) -> None:
     """Print the layer table, each rule and the notes."""
     totals = found["parameters"], found["macs"], found["receptive_field"]
     title = escape(f"{config.target}, for one image, in evaluation")
-    console.print(rows_table(_rows(found), totals, title, "operation"))
+    print_table(console, rows_table(_rows(found), totals, title, "operation"))
     for verdict in rule_verdicts(found, config.training.rules):
         for sentence in verdict["says"]:
             _say(console, verdict["verdict"], sentence, verdict["rule"])

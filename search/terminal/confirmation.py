@@ -16,7 +16,7 @@ from search.tables import trials
 from search.tables.confirmations import Luck, luck
 from search.tables.describe import describe_widths
 from search.tables.files import StudyTables
-from search.terminal.console import command_line
+from search.terminal.console import command_line, print_table
 from search.terminal.verdicts import answer_lines, doubt_lines, explanation, finalists_table
 
 LUCK_SOURCE = "optimizer's curse, Smith and Winkler 2006"
@@ -139,7 +139,7 @@ def print_confirmation(console: Console, study: StudyTables) -> None:
     for judge in ("test", "folds"):
         rows = trials.rows_of(finalists[finalists["judge"] == judge])
         if rows:
-            console.print(finalists_table(rows, judge))
+            print_table(console, finalists_table(rows, judge))
             for line in [*doubt_lines(rows), explanation(study.config.rules.target, rows, judge)]:
                 console.print(line)
     for line in luck_lines(luck(study.trials, finalists)):

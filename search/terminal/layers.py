@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Sequence
 
@@ -14,22 +15,28 @@ from rich.table import Table
 from mnist_arch.design import Design
 from mnist_arch.plan import Plan, plan
 from mnist_arch.rules import Rejected, Rules, notes
+from search.terminal.console import print_table
 
 COLUMNS = ("layer", "then", "output_shape", "parameters", "macs", "receptive_field")
 
 
-def show_design(design: Design, name: str, rules: Rules, as_csv: bool) -> bool:
+def show_design(design: Design, name: str, rules: Rules, form: str = "") -> bool:
     """Print a design's layer table and what the rules say of it; returns whether they allow it.
 
-    As CSV it is the table alone. Raises `UserError` for a design that cannot be walked.
+    The `form` `csv` is the table alone, `json` everything for a program. Raises `UserError` for a
+    design that cannot be walked.
     """
     walked = plan(design)
-    if as_csv:
+    if form == "json":
+        broken = _broken(walked, rules)
+        print(json.dumps(_document(walked, name, broken, notes(walked)), indent=2))
+        return not broken
+    if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([COLUMNS, *plan_rows(walked)])
         return True
     console = Console(highlight=False)
-    console.print(layer_table(walked, f"design {name}"))
+    print_table(console, layer_table(walked, f"design {name}"))
     console.print(
         f"Parameters: {walked.parameters:,}. MACs an image: {walked.macs:,}. Receptive field: "
         f"{walked.receptive_field}x{walked.receptive_field} pixels. Fingerprint: "
@@ -95,13 +102,33 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _print_verdict(console: Console, walked: Plan, rules: Rules) -> bool:
-    """Print what the rules say; returns whether they allow the design."""
+def _document(
+    walked: Plan, name: str, broken: Sequence[str], noted: Sequence[str]
+) -> dict[str, object]:
+    """A design for a program: its layers, its totals, and what the rules say."""
+    return {
+        "design": name, "fingerprint": walked.design.fingerprint, "parameters": walked.parameters,
+        "macs": walked.macs, "receptive_field": walked.receptive_field, "allowed": not broken,
+        "broken": list(broken), "notes": list(noted),
+        "layers": [dict(zip(COLUMNS, row, strict=True)) for row in plan_rows(walked)],
+    }  # fmt: skip
+
+
+def _broken(walked: Plan, rules: Rules) -> list[str]:
+    """Every limit that the rules find broken, in a sentence each."""
     try:
         rules.check(walked.design)
     except Rejected as rejected:
-        for rejection in rejected.rejections:
-            console.print(f"[red]refused[/red]  {rejection}", soft_wrap=True)
+        return [str(rejection) for rejection in rejected.rejections]
+    return []
+
+
+def _print_verdict(console: Console, walked: Plan, rules: Rules) -> bool:
+    """Print what the rules say; returns whether they allow the design."""
+    broken = _broken(walked, rules)
+    for sentence in broken:
+        console.print(f"[red]refused[/red]  {escape(sentence)}", soft_wrap=True)
+    if broken:
         return False
     console.print("[green]allowed[/green]  by the rules on layers and parameters")
     for note in notes(walked):

@@ -21,6 +21,7 @@ from search.loop import RunningTrial
 from search.record import TO_THE_END, TRAINED, TrialRecord
 from search.tables.describe import describe_widths, design_cells
 from search.terminal.confirmation import run_line
+from search.terminal.spark import spark
 
 STATE_STYLES = {"passed": "green", "missed": "yellow", "pruned": "dim", "failed": "red"}
 
@@ -28,11 +29,11 @@ STATE_STYLES = {"passed": "green", "missed": "yellow", "pruned": "dim", "failed"
 class SearchProgress:
     """Shows a search; use it as a context manager.
 
-    `goal` is the number of designs to train.
+    `goal` is the number of designs to train, `target` the accuracy (a share) of a pass.
     """
 
-    def __init__(self, console: Console, goal: int, quiet: bool) -> None:
-        self._console = console
+    def __init__(self, console: Console, goal: int, quiet: bool, target: float) -> None:
+        self._console, self._target = console, target
         self._goal, self._before, self._quiet = goal, 0, quiet
         self._start = time.monotonic()
         self._best: tuple[float, int] | None = None
@@ -86,7 +87,7 @@ class SearchProgress:
     def _summary(self, counts: Mapping[str, int]) -> Table:
         trained = sum(counts.get(state, 0) for state in TRAINED)
         grid = Table.grid(padding=(0, 2))
-        best = f"best {percent(self._best[0])} (trial {-self._best[1]})" if self._best else ""
+        best = self._best_words()
         grid.add_row(
             ProgressBar(total=self._goal, completed=trained, width=30),
             f"{trained}/{self._goal} trained",
@@ -95,6 +96,14 @@ class SearchProgress:
             self._time_left(trained),
         )
         return grid
+
+    def _best_words(self) -> str:
+        """The best accuracy of a full training so far, against the target."""
+        if self._best is None:
+            return f"target {percent(self._target)}"
+        accuracy, trial = self._best[0], -self._best[1]
+        gap = f"{(accuracy - self._target) * 100:+.2f}"
+        return f"best {percent(accuracy)} (trial {trial}), {gap} to the target"
 
     def _time_left(self, trained: int) -> str:
         """ETA, as if the remaining designs took as long as this run's on average."""
@@ -107,24 +116,32 @@ class SearchProgress:
 
     def _running(self, running: Sequence[RunningTrial]) -> Table:
         table = Table(box=None, padding=(0, 2), pad_edge=False)
-        for heading in ("trial", "epoch", "validation", "images/s", "left at most"):
-            table.add_column(heading, justify="right")
+        for heading in ("trial", "epoch", "validation"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(f"curve to {percent(self._target)}", no_wrap=True)
+        for heading in ("images/s", "left at most"):
+            table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("design")
         for trial in running:
-            table.add_row(*_running_cells(trial))
+            table.add_row(*_running_cells(trial, self._target))
         return table
 
 
-def _running_cells(running: RunningTrial) -> list[str]:
+CURVE_FROM = 0.03
+"""How far below the target, a share, the curves of running trials begin."""
+
+
+def _running_cells(running: RunningTrial, target: float) -> list[str]:
     goal, widths = running.budget.epochs, describe_widths(running.design)
     epochs = [epoch for epoch in running.epochs if isinstance(epoch, EpochRecord)]
     if not epochs:
-        return [str(running.trial.number), f"0/{goal}", "", "", "", widths]
+        return [str(running.trial.number), f"0/{goal}", "", "", "", "", widths]
     mean = sum(epoch.seconds for epoch in epochs) / len(epochs)
     return [
         str(running.trial.number),
         f"{len(epochs)}/{goal}",
         percent(epochs[-1].validation_accuracy),
+        spark([epoch.validation_accuracy for epoch in epochs], target - CURVE_FROM, target),
         f"{epochs[-1].images_per_second:,.0f}",
         duration(mean * (goal - len(epochs))),
         widths,

@@ -13,7 +13,7 @@ from search.tables import trials
 from search.tables.confirmations import luck
 from search.tables.files import StudyTables
 from search.terminal.confirmation import luck_lines, print_confirmation
-from search.terminal.console import command_line, plain_console
+from search.terminal.console import command_line, plain_console, print_table
 from search.terminal.verdicts import confirmed_cell
 
 
@@ -25,7 +25,7 @@ def show_study(study: StudyTables, sort: str, top: int | None) -> None:
         _print_nearest(console, study)
     else:
         ranked = trials.in_order(study.leaderboard, sort, top)
-        console.print(_leaderboard_table(ranked, len(study.leaderboard)))
+        print_table(console, _leaderboard_table(ranked, len(study.leaderboard)))
     _print_baseline(console, study)
     _print_refusals(console, study.tables["rejections"])
     _print_confirmation(console, study)
@@ -129,4 +129,4 @@ def _print_refusals(console: Console, rejections: pd.DataFrame) -> None:
             f"{row['median']:,.0f}",
             f"{row['largest']:,}",
         )
-    console.print(table)
+    print_table(console, table)

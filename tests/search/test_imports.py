@@ -14,15 +14,16 @@ import search
 PACKAGE = Path(search.__file__).parent
 
 COMMANDS = (
-    "run", "train", "show", "report", "confirm", "check", "export", "predict", "doctor", "__main__",
+    "run", "train", "show", "report", "confirm", "check", "export", "predict", "doctor",
+    "completion", "__main__",
 )  # fmt: skip
 
 ORDER = (
-    "formats", "seeds", "facts", "files", "interrupts", "confidence", "statistics", "goals",
-    "space", "weights", "config", "options", "evaluate", "record", "samplers", "schedules",
-    "patience", "storage", "starting", "claims", "driver", "executors", "final_run", "tables",
-    "proposals", "history", "loop", "confirmation", "foreign", "pictures", "exporting",
-    "handwriting", "pages", "terminal", "searching", "single",
+    "suggest", "verbs", "formats", "seeds", "facts", "files", "interrupts", "confidence",
+    "statistics", "goals", "space", "weights", "config", "options", "evaluate", "record",
+    "samplers", "schedules", "patience", "storage", "starting", "claims", "driver", "executors",
+    "final_run", "tables", "proposals", "history", "loop", "confirmation", "dashboard", "foreign",
+    "pictures", "exporting", "handwriting", "pages", "terminal", "searching", "single",
 )  # fmt: skip
 """Files and packages of the search; each imports only from those before it."""
 

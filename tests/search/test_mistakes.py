@@ -12,8 +12,8 @@ import pytest
 
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.references import BASELINE
-from search import __main__ as verbs
 from search import options, run, show, train
+from search.verbs import VERBS
 from tests.search.commands import ROOT, command, environment
 from tests.search.studies import EASY, THREE, study_files, three_designs
 
@@ -55,6 +55,8 @@ def told(
         (("--seed", "-1"), "argument --seed: -1 given, must be 0 to 4,294,967,295"),
         (("--timeout", "0"), "argument --timeout: 0 given, must be at least 1"),
         (("--frobnicate",), "unrecognized arguments: --frobnicate"),
+        (("--trails", "5"), "unrecognized arguments: --trails 5; did you mean --trials?"),
+        (("--engine", "lane"), "did you mean lanes?"),
         (("--epochs", "20"), "error: --epochs 20: must be fewer than the epoch limit 20"),
         (("--train-images", "50001"), "error: --train-images 50,001: --protocol holdout has"),
         (("--train-images", "5"), "argument --train-images: 5 given, must be 10 to 60,000"),
@@ -265,7 +267,7 @@ def test_the_verbs_are_listed_and_run(tmp_path: Path) -> None:
 
     listed = search()
     assert listed.returncode == 0
-    assert [line.split()[0] for line in listed.stdout.splitlines()[2:]] == list(verbs.VERBS)
+    assert [line.split()[0] for line in listed.stdout.splitlines()[2:]] == list(VERBS)
     assert search("--help").stdout == listed.stdout
     wrong = search("dance")
     assert (wrong.returncode, wrong.stdout) == (2, "")

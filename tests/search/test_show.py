@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -147,3 +148,25 @@ def test_a_table_of_another_study_is_told(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "two" / "finalists.csv", tmp_path / "one")
     with pytest.raises(UserError, match=r"finalists.csv is of another study"):
         show.main([str(tmp_path / "one")])
+
+
+def test_a_study_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(shown(capsys, ROOT / "results" / "first-light", "--json"))
+    assert told["counts"]["proposed"] == 56
+    assert [row["trial"] for row in told["leaderboard"]] == [40, 54, 0, 22, 43, 41, 33]
+    assert [answer["parameters"] for answer in told["answers"]] == [18_498, 13_748, 18_498, 18_430]
+    assert {row["trial"] for row in told["finalists"]} == {0, 22, 40, 54}
+
+
+def test_a_design_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(shown(capsys, "design", "assignment", "--json"))
+    assert told["parameters"] == sum(row["parameters"] for row in told["layers"]) == 18_430
+    assert told["allowed"]
+    assert show.main(["design", "assignment", "--json", "--parameter-limit", "100"]) == 1
+    refused = json.loads(capsys.readouterr().out)
+    assert refused["broken"] == ["parameters: 18,430, must be fewer than 100"]
+
+
+def test_a_study_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"did you mean .*results/first-light\?$"):
+        show.main([str(ROOT / "results" / "first-lihgt")])
