@@ -67,7 +67,7 @@ CXX ?= g++
 SANITIZED := build/sanitize
 LANES := $(SANITIZED)/mnist_arch/lanes
 LANES_TESTS := tests/mnist_arch/lanes
-LANES_FLAGS := -std=c++17 -O1 -g -fno-omit-frame-pointer -fno-math-errno -fno-trapping-math \
+LANES_FLAGS = -std=c++17 -O1 -g -fno-omit-frame-pointer -fno-math-errno -fno-trapping-math \
 	-ffp-contract=fast -fPIC -shared -pthread \
 	-DLANES_SOURCES='"$(shell $(PYTHON) mnist_arch/lanes/sources.py)"'
 NOT_SANITIZED := not memory and not processes and not threads_do_not and not copies
