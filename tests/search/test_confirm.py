@@ -25,7 +25,7 @@ from search.confidence import compare_answers
 from search.config import FOLDS
 from search.evaluate import Budget, Task
 from search.searching import Outcome
-from tests.search.commands import QUICK, command, environment
+from tests.search.commands import QUICK, ROOT, command, environment
 from tests.search.commands import run as run_command
 from tests.search.confirmations import CPU, confirmed, quick, runs
 from tests.search.studies import EASY, HARD, small, three_designs
@@ -187,6 +187,16 @@ def test_folds_have_six_trainings_whatever_is_asked_for() -> None:
     assert ConfirmConfig(Path("x"), judge="folds", seeds=6).runs == FOLDS
     with pytest.raises(UserError, match="--seeds 5: --judge folds has 6 trainings, one seed each"):
         ConfirmConfig(Path("x"), judge="folds", seeds=5)
+
+
+def test_a_committed_confirmation_is_compared_as_readme_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first_light = ROOT / "results" / "first-light"
+    assert confirm.main([str(first_light), "--compare", "40", "0"]) == 0
+    text = capsys.readouterr().out
+    assert "over 5 common seeds: -0.008 points" in text
+    assert "95 % interval -0.072 to +0.056" in text
 
 
 def test_a_comparison_needs_final_runs(folder: Path) -> None:
