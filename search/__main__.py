@@ -6,7 +6,7 @@ import runpy
 import sys
 
 from search import options as common
-from search.suggest import did_you_mean
+from search.names import did_you_mean
 from search.verbs import VERBS
 
 

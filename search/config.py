@@ -14,6 +14,7 @@ from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Judge, Protocol, Recipe
 from mnist_arch.rules import Rules
+from search.names import require_name
 
 VERSION = 2
 """Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now."""
@@ -23,8 +24,6 @@ HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
 
 FOLDS = 6
 """Trainings of a confirmation by folds, as `mnist_arch.folds.FOLDS`, which needs torch."""
-
-LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,17 +203,6 @@ class RunConfig:
         values = asdict(self)
         values["machine"]["data"] = self.machine.data and str(self.machine.data)
         return {**values, "results": str(self.results)}
-
-
-def require_name(option: str, text: str) -> str:
-    """Return a text that is safe as a folder's name; raises `UserError` for any other."""
-    bad = not text or text in (".", "..") or any(c in text for c in "/\\") or not text.isprintable()
-    if bad or len(text) > LONGEST_NAME:
-        raise UserError(
-            f"{option}: {text[:LONGEST_NAME]!r} given, must be a plain folder name of at most "
-            f"{LONGEST_NAME} characters"
-        )
-    return text
 
 
 def _require(option: str, value: int, least: int, most: int) -> None:

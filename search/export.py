@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search import ExportConfig
 from search import options as common
+from search.names import read_design
 
 EXAMPLES = """\
   python -m search.export results/mnist
@@ -89,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.exporting.exporting import export
     from search.terminal.export import print_export, teller
 
-    design = options.design and common.read_design(options.design)
+    design = options.design and read_design(options.design)
     named = options.design in REFERENCE_DESIGNS
     config = ExportConfig(
         study=options.study, rank=options.rank or 1, trial=options.trial, design=design,

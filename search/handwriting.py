@@ -25,7 +25,7 @@ from torch import nn
 from mnist_arch.data import Digits
 from mnist_arch.errors import UserError
 from search.exporting.predictions import logits
-from search.options import read_design
+from search.names import read_design
 from search.weights import read_weights
 
 Ink = NDArray[np.float32]

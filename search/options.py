@@ -15,15 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.rules import Rules
-from search.config import TRAIN_IMAGES, Machine, StudyConfig, require_name
-from search.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from mnist_arch.design import Design
+from search.config import TRAIN_IMAGES, Machine, StudyConfig
+from search.names import did_you_mean, require_name
 
 EXIT_DONE, EXIT_NO, EXIT_MISTAKE, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses.
@@ -334,26 +331,3 @@ def run_command(
     finally:
         sys.stdout.flush()
     sys.exit(status)
-
-
-def read_design(text: str) -> Design:
-    """The design of that name, or the one in that JSON file; raises `UserError`."""
-    from mnist_arch.design import MAX_JSON_CHARACTERS, Design, DesignError
-    from mnist_arch.references import REFERENCE_DESIGNS
-
-    if text in REFERENCE_DESIGNS:
-        return REFERENCE_DESIGNS[text]
-    path = Path(text)
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = file.read(MAX_JSON_CHARACTERS + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
-        raise UserError(
-            f"design {text!r} is neither a name ({', '.join(REFERENCE_DESIGNS)}) "
-            f"nor a readable JSON file: {reason}{did_you_mean(text, REFERENCE_DESIGNS)}"
-        ) from None
-    try:
-        return Design.from_json(content)
-    except DesignError as error:
-        raise UserError(f"{text}: {error}") from None

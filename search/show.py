@@ -9,6 +9,7 @@ from pathlib import Path
 
 from search import open_study
 from search import options as common
+from search.names import read_design
 
 SORTS = (*common.RANKS, "trial")
 
@@ -90,7 +91,7 @@ def _show_design(options: argparse.Namespace) -> int:
     from search.terminal.layers import show_design
 
     name = options.what[1]
-    design = common.read_design(name)
+    design = read_design(name)
     if options.picture:
         save(plan(design), options.picture)
     form = "json" if options.json else "csv" if options.csv else ""

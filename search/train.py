@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from search import options as common
+from search.names import read_design
 
 EXAMPLES = """\
   python -m search.train --design assignment
@@ -40,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Train one design; returns the exit status."""
     options = make_parser().parse_args(arguments)
-    design = common.read_design(options.design)
+    design = read_design(options.design)
     config = common.config_of(options)
     from mnist_arch.references import REFERENCE_DESIGNS
     from search.single import Single, train_single

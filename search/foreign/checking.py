@@ -13,7 +13,7 @@ from mnist_arch.plan import CLASSES, Plan, PlanError, plan
 from mnist_arch.rules import Rejected, Rejection, Rules, notes
 from search.foreign.contained import contained
 from search.foreign.targets import CheckConfig, read_target
-from search.options import read_design
+from search.names import read_design
 from search.statistics import verdict
 
 Report = dict[str, Any]

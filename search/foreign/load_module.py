@@ -21,7 +21,7 @@ from mnist_arch.errors import UserError
 from mnist_arch.rules import Rules
 from mnist_arch.training import is_out_of_memory
 from search.foreign.targets import Target
-from search.options import read_design
+from search.names import read_design
 
 Factory = Callable[[], nn.Module]
 

@@ -22,9 +22,9 @@ from search import files
 from search.config import StudyConfig
 from search.final_run import FinalRun
 from search.goals import GOALS
+from search.names import did_you_mean
 from search.record import TRAINED, TrialRecord
 from search.storage import DATABASE
-from search.suggest import did_you_mean
 from search.tables import confirmations, trials
 from search.tables.trials import Row
 

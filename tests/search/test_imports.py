@@ -19,7 +19,7 @@ COMMANDS = (
 )  # fmt: skip
 
 ORDER = (
-    "suggest", "verbs", "formats", "seeds", "facts", "files", "interrupts", "confidence",
+    "names", "verbs", "formats", "seeds", "facts", "files", "interrupts", "confidence",
     "statistics", "goals", "space", "weights", "config", "options", "evaluate", "record",
     "samplers", "schedules", "patience", "storage", "starting", "claims", "driver", "executors",
     "final_run", "tables", "proposals", "history", "loop", "confirmation", "dashboard", "foreign",
