@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--picture draws one design: search.show design NAME|FILE.json --picture FILE")
     study = open_study(options.what[0])
     if options.csv:
-        from search.tables.files import to_csv
+        from search.tables.csv_text import to_csv
         from search.tables.trials import in_order
 
         sys.stdout.write(to_csv(in_order(study.leaderboard, options.sort, options.top)))

@@ -19,7 +19,7 @@ from search.config import Machine, StudyConfig
 from search.evaluate import Budget, Epoch, Result, Task, digits_here, engine_here, evaluate
 from search.formats import STANDARD_ERROR, duration, percent
 from search.storage import DATABASE
-from search.tables.files import to_csv
+from search.tables.csv_text import to_csv
 from search.tables.trials import log_frame
 from search.terminal.console import plain_console
 

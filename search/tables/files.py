@@ -26,6 +26,7 @@ from search.names import did_you_mean
 from search.record import TRAINED, TrialRecord
 from search.storage import DATABASE
 from search.tables import confirmations, trials
+from search.tables.csv_text import read_csv, to_csv
 from search.tables.trials import Row
 
 REWRITE_SECONDS, REWRITE_SHARE = 2.0, 0.01
@@ -50,14 +51,9 @@ _JUDGED = frozenset({"seed_index", "seeds"})
 """Columns of tables that say what judged."""
 
 
-def to_csv(frame: pd.DataFrame, header: bool = True) -> str:
-    """A frame as CSV text; nothing is written as an empty field."""
-    return str(frame.to_csv(index=False, header=header, lineterminator="\n"))
-
-
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file back as it was written."""
-    frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
+    frame = read_csv(path, _TEXT_COLUMNS)
     if "state" in frame:
         frame["state"] = frame["state"].replace("repeat", "duplicate")  # of earlier versions
     if "judge" not in frame and not _JUDGED.isdisjoint(frame):

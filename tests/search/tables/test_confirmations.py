@@ -14,7 +14,8 @@ from search.goals import GOALS
 from search.record import TrialRecord
 from search.tables import confirmations, trials
 from search.tables.confirmations import Luck
-from search.tables.files import read_table, to_csv
+from search.tables.csv_text import to_csv
+from search.tables.files import read_table
 from search.terminal import confirmation as words
 from search.terminal import verdicts
 from search.terminal.comparison import comparison_text

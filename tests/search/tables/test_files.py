@@ -15,6 +15,7 @@ from mnist_arch.rules import Rejection
 from search import StudyConfig
 from search.record import TrialRecord
 from search.tables import files
+from search.tables.csv_text import to_csv
 from search.tables.files import StudyFiles, read_study, read_table, require_no_orphans
 from search.tables.trials import EPOCH_COLUMNS, REJECTION_COLUMNS, TRIAL_COLUMNS
 from tests.search.commands import ROOT
@@ -171,7 +172,7 @@ def test_a_fingerprint_of_digits_and_an_e_stays_text(tmp_path: Path) -> None:
     written = study_files(tmp_path)
     written.load([trial(1, BASELINE, 0.5)])
     frame = written.rewrite()["trials"].assign(fingerprint="59e123456789", worker="007")
-    (tmp_path / "trials.csv").write_text(files.to_csv(frame))
+    (tmp_path / "trials.csv").write_text(to_csv(frame))
     read = read_study(tmp_path).trials
     assert read["fingerprint"].tolist() == ["59e123456789"]
     assert read["worker"].tolist() == ["007"]

@@ -16,7 +16,7 @@ from mnist_arch.training import EpochRecord
 from search.goals import GOALS
 from search.record import TrialRecord
 from search.tables import trials as tables
-from search.tables.files import to_csv
+from search.tables.csv_text import to_csv
 
 TARGET = 0.994
 
