@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +82,7 @@ def test_a_task_is_stopped_at_a_checkpoint_for_the_reason_given(kind: str) -> No
 
 
 def test_an_unknown_executor_is_a_mistake() -> None:
-    with pytest.raises(UserError, match="--executor cloud: must be one of processes, here"):
+    with pytest.raises(UserError, match="--executor cloud: must be one of processes, here, ray"):
         make_executor("cloud", MACHINE, 1)
     assert set(EXECUTORS) >= {"processes", "here"}
 
@@ -113,6 +115,45 @@ def test_a_suspended_worker_holds_up_nobody_but_itself() -> None:
         assert {event.key for event in events if event.result} == {2}
         os.kill(suspended, signal.SIGCONT)
         assert {event.key for event in heard(executor)} == {1}
+
+
+@pytest.mark.slow
+def test_a_hanging_worker_is_killed_and_its_task_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Processes(replace(MACHINE, hang_seconds=600), 2) as executor:
+        executor.submit(1, task(epochs=60))
+        while not executor.events(0.5):
+            pass
+        hanging = executor.process_ids[0]
+        os.kill(hanging, signal.SIGSTOP)
+        later = time.monotonic() + 601
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: later)
+            assert executor.events(0) == []
+        result = result_of(heard(executor))
+        assert (result.outcome, result.reason) == (
+            "died", "no epoch ended for 600 seconds: its process was killed",
+        )  # fmt: skip
+        with pytest.raises(ProcessLookupError):
+            os.kill(hanging, 0)
+        executor.submit(2, task())
+        assert result_of(heard(executor)).outcome == "finished"
+
+
+@pytest.mark.slow
+def test_a_worker_without_memory_says_so_or_dies_and_the_next_task_is_done() -> None:
+    with Processes(MACHINE, 1) as executor:
+        executor.submit(1, task(epochs=1))
+        heard(executor)
+        [limited] = executor.process_ids
+        held = int(Path(f"/proc/{limited}/statm").read_text().split()[0]) * 4096
+        resource.prlimit(limited, resource.RLIMIT_AS, (held, resource.RLIM_INFINITY))
+        executor.submit(2, replace(task(epochs=1), budget=Budget(1)))  # all images
+        assert result_of(heard(executor)).outcome in ("out of memory", "died")
+        [after] = executor.process_ids
+        endless = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(after, resource.RLIMIT_AS, endless)
+        executor.submit(3, task())
+        assert result_of(heard(executor)).outcome == "finished"
 
 
 @pytest.mark.slow
