@@ -80,3 +80,37 @@ class Simulated:
         epoch = generator.choice(self.curves)[index]
         moved = epoch.validation_accuracy + generator.uniform(-0.001, 0.001)
         return replace(epoch, validation_accuracy=min(round(moved, 4), 1.0))
+
+
+class Many:
+    """Simulated workers, each with a training of its own."""
+
+    def __init__(self, curves: Sequence[Curve], workers: int) -> None:
+        self._idle = [Simulated(curves) for _ in range(workers)]
+        self._busy: dict[int, Simulated] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._busy = {}
+
+    @property
+    def free(self) -> int:
+        """How many are idle."""
+        return len(self._idle)
+
+    def submit(self, key: int, task: Task) -> None:
+        """Start a task."""
+        self._busy[key] = self._idle.pop()
+        self._busy[key].submit(key, task)
+
+    def answer(self, key: int, stop_reason: str) -> None:
+        """Note whether a task goes on."""
+        self._busy[key].answer(key, stop_reason)
+
+    def events(self, timeout_seconds: float) -> list[Event]:
+        """The next epoch or result of each task."""
+        found = [event for each in self._busy.values() for event in each.events(timeout_seconds)]
+        self._idle += [self._busy.pop(event.key) for event in found if event.result is not None]
+        return found

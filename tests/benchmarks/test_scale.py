@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scale import BLOCK, NAME, Cost, fill, growth, main, measure
+from benchmarks.filled import BLOCK, NAME, fill
+from benchmarks.scale import Cost, growth, main, measure
 from benchmarks.simulated import Simulated, read_curves
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
@@ -14,22 +15,31 @@ from search.executors import EXECUTORS
 
 
 def cost(trained: int, sampler: str, bookkeeping: float) -> Cost:
-    return Cost(trained, sampler, 0.0, bookkeeping + 5.0, 5.0, 1.0, 0.1, 0.1, 100.0)
+    return Cost(trained, "sqlite", 1, sampler, 0.0, bookkeeping + 5.0, 5.0, 1.0, 0.1, 0.1, 100.0)
 
 
 def test_it_runs_in_small(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--marks", "3", "6", "--measured", "2"]) == 0
+    workers = ("--workers", "1", "2")
+    assert main(["--marks", "3", "9", "--measured", "2", *workers, "--storages", "sqlite"]) == 0
     printed = capsys.readouterr().out
-    assert "random: bookkeeping a trial at 7 trained designs" in printed  # 3, 2 by each, then 6
-    assert "times that at 3" in printed
+    assert "sqlite, 2 workers, random: bookkeeping a trial at 11 trained designs" in printed
+    assert "sqlite, 1 workers, tpe: bookkeeping a trial at 13 trained designs" in printed
+    assert "times that at 5" in printed
+
+
+def test_a_study_on_postgresql_is_filled_and_measured(postgres: object) -> None:
+    assert postgres
+    small = ["--marks", "3", "9", "--measured", "1", "--workers", "4", "--samplers", "random"]
+    assert main([*small, "--storages", "postgresql"]) == 0
 
 
 def test_growth_is_of_the_bookkeeping_without_the_sampler() -> None:
     costs = [cost(100, "tpe", 20.0), cost(100, "random", 10.0), cost(10_000, "tpe", 30.0)]
     costs.append(cost(10_000, "random", 25.0))
     assert growth(costs).splitlines() == [
-        "tpe: bookkeeping a trial at 10,000 trained designs is 1.50 times that at 100",
-        "random: bookkeeping a trial at 10,000 trained designs is 2.50 times that at 100",
+        f"sqlite, 1 workers, {sampler}: bookkeeping a trial at 10,000 trained designs is {times} "
+        "times that at 100"
+        for sampler, times in (("tpe", "1.50"), ("random", "2.50"))
     ]
 
 
@@ -38,7 +48,7 @@ def test_a_study_is_filled_by_copies_that_are_designs_of_their_own(
 ) -> None:
     curves = read_curves()
     monkeypatch.setitem(EXECUTORS, NAME, lambda _machine, _workers: Simulated(curves))
-    monkeypatch.setattr("benchmarks.scale.BLOCK", 3)
+    monkeypatch.setattr("benchmarks.filled.BLOCK", 3)
     config = StudyConfig(seed=1, sampler="random")
     fill(tmp_path, config, 9)
     found = measure(tmp_path, config, "random", 1)

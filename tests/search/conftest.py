@@ -16,7 +16,7 @@ from search.storage import sqlite_url
 from tests.search.studies import started
 
 if TYPE_CHECKING:
-    from tests.search.postgres import Server
+    from benchmarks.postgres import Server
 
 
 @pytest.fixture(scope="session")
@@ -42,19 +42,6 @@ def opened(tmp_path: Path) -> Iterator[optuna.Study]:
     """A study that has just been started, on SQLite as in real life."""
     with started(tmp_path) as study:
         yield study
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """A real PostgreSQL; tests that need one are skipped where it is not installed."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    from tests.search.postgres import programs, server
-
-    binaries = programs()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed")
-    with server(binaries) as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

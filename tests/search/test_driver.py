@@ -13,7 +13,7 @@ from search.space import Space
 from tests.search.drivers import driver, states
 
 if TYPE_CHECKING:
-    from tests.search.postgres import Server
+    from benchmarks.postgres import Server
 
 
 def test_what_a_dead_driver_left_running_is_asked_again_as_it_was(url: str) -> None:

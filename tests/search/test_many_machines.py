@@ -23,7 +23,7 @@ from search.tables.files import read_study
 from tests.search.commands import QUICK, environment, run
 
 if TYPE_CHECKING:
-    from tests.search.postgres import Server
+    from benchmarks.postgres import Server
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from search.storage import opened_storage
 from tests.search.drivers import driver, states
 
 if TYPE_CHECKING:
-    from tests.search.postgres import Server
+    from benchmarks.postgres import Server
 
 
 def fault(kind: type[Exception] = OperationalError) -> Exception:

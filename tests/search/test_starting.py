@@ -16,7 +16,7 @@ from search.storage import opened_storage
 from tests.search.drivers import CONFIG, driver, start
 
 if TYPE_CHECKING:
-    from tests.search.postgres import Server
+    from benchmarks.postgres import Server
 
 
 def test_a_new_study_queues_the_assignments_design_once(url: str) -> None:

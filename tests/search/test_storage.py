@@ -13,7 +13,7 @@ from search.storage import opened_storage, sqlite_url, storage_url
 from tests.search.drivers import driver
 
 if TYPE_CHECKING:
-    from tests.search.postgres import Server
+    from benchmarks.postgres import Server
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a free port of the loopback."""
+"""A PostgreSQL server of one's own for tests and measurements, on a free port of the loopback."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Server:
 
     @property
     def _ids(self) -> tuple[int, int]:
-        """User and group that run it where the tests are root."""
+        """User and group that run it where we are root."""
         for name in ("postgres", "nobody"):
             try:
                 user = pwd.getpwnam(name)
@@ -131,7 +131,7 @@ class Server:
 @contextmanager
 def server(binaries: Path) -> Iterator[Server]:
     """A server that answers; it is stopped at the end, and its data are gone."""
-    with tempfile.TemporaryDirectory(prefix="postgres-of-tests-") as folder:
+    with tempfile.TemporaryDirectory(prefix="postgres-for-a-while-") as folder:
         Path(folder).chmod(0o755)  # its user is another
         made = Server(binaries, Path(folder) / "server", free_port())
         made.make()

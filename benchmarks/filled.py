@@ -1,0 +1,75 @@
+"""Filled: large studies in little time, the first trials searched and the others copied."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import sqlalchemy
+
+from search import RunConfig, StudyConfig, search
+from search.record import TRAINED
+from search.storage import opened_storage, storage_url
+
+NAME = "simulated"
+"""Of the executor, and of the study."""
+
+BLOCK = 100
+"""Trained designs of the trials that are copied to fill a study."""
+
+
+def fill(results: Path, config: StudyConfig, trained: int, storage: str = "sqlite") -> None:
+    """Fill a study up to about so many trained designs: search for the first, copy the others.
+
+    The first `BLOCK` are searched, by the program as it is. Optuna has no quick way to add trials,
+    so the rows of that block are then copied in its database, each design as one of its own.
+    """
+    first = min(trained, BLOCK)
+    run = RunConfig(NAME, results, first, finalists=0, executor=NAME, quiet=True, storage=storage)
+    with contextlib.redirect_stdout(io.StringIO()):
+        there = len(search(config, run).study.trials.query("epochs > 0"))
+    url = storage_url(storage, run.folder)
+    with opened_storage(url) as opened, opened.engine.begin() as connection:
+        last = connection.execute(_LAST_OF_BLOCK, {"block": first}).scalar_one()
+        for _ in range((trained - there) // first):
+            _copy(connection, last)
+
+
+_LAST_OF_BLOCK = sqlalchemy.text(
+    "SELECT trial_id FROM trial_user_attributes WHERE key = 'state' AND value_json IN "
+    f"({', '.join(repr(json.dumps(state)) for state in TRAINED)}) "
+    "ORDER BY trial_id LIMIT 1 OFFSET :block - 1"
+)
+
+
+def _copy(connection: sqlalchemy.Connection, last: int) -> None:
+    """Copy all trials up to this id to the end of the study."""
+    shift = connection.execute(sqlalchemy.text("SELECT max(trial_id) FROM trials")).scalar_one()
+    for table in sqlalchemy.inspect(connection).get_table_names():
+        columns = [each["name"] for each in sqlalchemy.inspect(connection).get_columns(table)]
+        if "trial_id" not in columns:
+            continue
+        values = {name: name for name in columns if not _is_own_key(table, name)}
+        values["trial_id"] = f"trial_id + {shift}"
+        if table == "trials":
+            values["number"] = f"number + {shift}"
+        if table == "trial_user_attributes":
+            values["value_json"] = (
+                "CASE key WHEN 'identity' "
+                f"THEN '\"copy ' || CAST(trial_id + {shift} AS TEXT) || '\"' ELSE value_json END"
+            )
+        connection.exec_driver_sql(
+            f"INSERT INTO {table} ({', '.join(values)}) "
+            f"SELECT {', '.join(values.values())} FROM {table} WHERE trial_id <= {last}"
+        )
+
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            "SELECT setval(pg_get_serial_sequence('trials', 'trial_id'), max(trial_id)) FROM trials"
+        )
+
+
+def _is_own_key(table: str, column: str) -> bool:
+    return table != "trials" and column.endswith("_id") and column != "trial_id"
