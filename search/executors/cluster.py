@@ -8,8 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
+import socket
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -85,16 +88,20 @@ class Cluster:
         """Connect to the cluster, or start one here; raises `UserError` where there is none."""
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         address = self._machine.ray_address
+        polite_kill = signal.getsignal(signal.SIGTERM)
         try:
+            _require_answer(address)
             self._ray.init(
                 address=address, logging_level=logging.ERROR, log_to_driver=False,
                 include_dashboard=False if address == "local" else None,
             )  # fmt: skip
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"--ray-address {address}: no Ray cluster answers ({str(error).splitlines()[0]}); "
+                f"--ray-address {address}: no Ray cluster answers ({_first_line(error)}); "
                 "start one with: ray start --head, or give --ray-address local"
             ) from None
+        with suppress(ValueError):  # outside the main thread; Ray has put its own handler there
+            signal.signal(signal.SIGTERM, polite_kill)
         self._is_ours = True
 
     def __exit__(self, *_: object) -> None:
@@ -191,6 +198,13 @@ class Cluster:
             worker.heard = time.monotonic()
             return ""
         return f"no epoch ended for {limit:,} seconds: its worker was ended"
+
+
+def _require_answer(address: str) -> None:
+    """Raise `OSError` if nobody listens at HOST:PORT, for which Ray would wait minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _first_line(error: BaseException) -> str:
