@@ -94,6 +94,15 @@ class Server:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def connections(self) -> int:
+        """How many connections its users have now, this one not among them."""
+        with self._connected() as connection:
+            counted = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            ).fetchone()
+        return int(counted[0]) if counted else 0
+
     def url(self, database: str = "postgres", password: str = QUOTED) -> str:
         """The URL of one of its databases."""
         return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{database}"

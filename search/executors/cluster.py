@@ -21,6 +21,9 @@ from search.config import Machine
 from search.evaluate import Epoch, Result, Task, evaluating
 from search.executors import Event
 
+PLACE_SECONDS = 30
+"""How long a task waits for a place of its own before an idle worker takes it."""
+
 
 class Trainer:
     """Does tasks in a process of the cluster's, an epoch at each call."""
@@ -123,6 +126,9 @@ class Cluster:
         if worker is None:
             worker = self._start()
             self._workers.append(worker)
+        self._give(worker, key, task)
+
+    def _give(self, worker: _Worker, key: int | None, task: Task) -> None:
         worker.key, worker.task, worker.heard = key, task, time.monotonic()
         worker.call = worker.actor.start.remote(task)
 
@@ -145,6 +151,7 @@ class Cluster:
 
     def events(self, timeout_seconds: float) -> list[Event]:
         """Hear all workers that have something to say; a dead one is given up."""
+        self._take_from_unplaced()
         calls = {worker.call: worker for worker in self._workers if worker.call is not None}
         if not calls:
             time.sleep(timeout_seconds)
@@ -156,6 +163,24 @@ class Cluster:
         return found + [
             self._lost(worker, why) for worker in waiting if (why := self._hang(worker))
         ]
+
+    def _take_from_unplaced(self) -> None:
+        """Let an idle worker do the task of one for which the cluster has had no room for a while.
+
+        After a node's death there may never be any, for idle workers keep theirs.
+        """
+        for idle in [worker for worker in self._workers if worker.key is None]:
+            before = time.monotonic() - PLACE_SECONDS
+            late = [each for each in self._workers if each.key is not None and each.heard < before]
+            unplaced = next((each for each in late if not self._is_placed(each)), None)
+            if unplaced is None:
+                return
+            assert unplaced.task is not None
+            self._give_up(unplaced)
+            self._give(idle, unplaced.key, unplaced.task)
+
+    def _is_placed(self, worker: _Worker) -> bool:
+        return bool(self._ray.wait([worker.placed], timeout=0)[0])
 
     def _hear(self, worker: _Worker) -> Event:
         errors = self._ray.exceptions
@@ -185,16 +210,19 @@ class Cluster:
     def _lost(self, worker: _Worker, why: str) -> Event:
         """Give a worker up; its task has died with it."""
         assert worker.key is not None
+        self._give_up(worker)
+        return Event(worker.key, worker.name, result=Result("died", reason=why))
+
+    def _give_up(self, worker: _Worker) -> None:
         self._ray.kill(worker.actor)
         self._workers.remove(worker)
-        return Event(worker.key, worker.name, result=Result("died", reason=why))
 
     def _hang(self, worker: _Worker) -> str:
         """Why a worker is given up that says nothing; nothing while it waits for its place."""
         limit = self._machine.hang_seconds
         if limit is None or time.monotonic() - worker.heard <= limit:
             return ""
-        if not self._ray.wait([worker.placed], timeout=0)[0]:
+        if not self._is_placed(worker):
             worker.heard = time.monotonic()
             return ""
         return f"no epoch ended for {limit:,} seconds: its worker was ended"
