@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         files.make_folder(options.folder)
-        with files.only_one(options.folder):
+        with files.held(options.folder):
             train(options.folder, options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,14 +1,21 @@
-"""Claims: what drivers say of trials in Optuna's tables, in SQL for a transaction that is alone."""
+"""Claims: what drivers say of trials in Optuna's tables, and of other work that they share.
+
+The SQL on Optuna's tables is for a transaction that is alone on the study.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, DateTime, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.patience import PatientStorage
 
 
 @dataclass(slots=True)
@@ -86,3 +93,48 @@ _CLAIMS = text(
     "AND a.key IN ('state', 'identity', 'admitted') "
     "WHERE t.study_id = :study AND t.number >= :below"
 )
+
+
+@dataclass(slots=True)
+class SharedWork:
+    """Work other than trials that a study's drivers share; each piece is done by one at a time.
+
+    A claim lasts as long as the driver's connection to the server, and so ends with the driver. A
+    study in a file has one driver, who may have everything.
+    """
+
+    storage: PatientStorage
+    study: int
+    _connection: Connection | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there may be other drivers."""
+        return self.storage.engine.dialect.name != "sqlite"
+
+    def claim(self, piece: str) -> bool:
+        """Claim a piece for this driver; False if another has it."""
+        return not self.is_shared or self.storage.retried(lambda: self._claim(piece))
+
+    def _claim(self, piece: str) -> bool:
+        if self._connection is None:
+            connection = self.storage.engine.connect()
+            self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            answer = self._connection.execute(_CLAIM, {"piece": f"{self.study} {piece}"})
+        except SQLAlchemyError:
+            self.close()  # the next try needs another
+            raise
+        return bool(answer.scalar_one())
+
+    def close(self) -> None:
+        """Give all claims back."""
+        if self._connection is not None:
+            with suppress(SQLAlchemyError):  # it may be lost, and the claims with it
+                self._connection.execute(_GIVE_BACK)
+                self._connection.close()
+            self._connection = None
+
+
+_GIVE_BACK = text("SELECT pg_advisory_unlock_all()")
+_CLAIM = text("SELECT pg_try_advisory_lock(hashtextextended(:piece, 6063))")

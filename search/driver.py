@@ -12,7 +12,8 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
@@ -23,7 +24,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, text
 
-from search.claims import ADMIT, ONLY_MINE, RUNNING, queue, read_claims
+from search.claims import ADMIT, ONLY_MINE, RUNNING, SharedWork, queue, read_claims
 from search.patience import PatientStorage
 
 HEARTBEAT_SECONDS = 30
@@ -126,6 +127,15 @@ class Driver:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         attributes = [trial.user_attrs for trial in running]
         return sum("admitted" in each and each.get("driver") != self.name for each in attributes)
+
+    @contextmanager
+    def shared_work(self) -> Iterator[SharedWork]:
+        """Claims of other work than trials, given back at the end."""
+        work = SharedWork(self.storage, self._study_id)
+        try:
+            yield work
+        finally:
+            work.close()
 
     def beat(self, numbers: list[int]) -> None:
         """Send a heartbeat for the trials of these numbers."""

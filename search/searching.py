@@ -329,8 +329,8 @@ def _confirm(
         note = _RunNote(study, "confirm", choices.to_dict(), engine)
         note.add(workers=workers)
         try:
-            with progress:
-                Confirmation(study, config, folder, written, executor, progress).train(race)
+            with progress, driver.shared_work() as work:
+                Confirmation(study, config, folder, written, executor, progress, work).train(race)
         except KeyboardInterrupt:
             interrupted = True
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 import optuna
 
 from search import facts, files, weights
+from search.claims import SharedWork
 from search.config import StudyConfig
 from search.confirmation.racing import Race
 from search.evaluate import Budget, Result, Task
@@ -44,12 +46,15 @@ class Confirmation:
     files: StudyFiles
     executor: Executor
     watcher: Watcher
+    work: SharedWork | None = None
     commit: str = field(default_factory=facts.commit)
 
     def train(self, race: Race) -> None:
         """Do the runs that a race wants; each is kept, with its weights, as soon as it ends.
 
-        One that failed in an earlier confirmation, by other than divergence, is done again.
+        One that failed in an earlier confirmation, by other than divergence, is done again. Other
+        drivers of the study may take part, with `work` to share the runs; this ends when all are
+        done.
         """
         files.make_folder(self.folder / WEIGHTS)
         runs = [run for run in read_runs(self.study.user_attrs) if run.is_settled]
@@ -59,13 +64,36 @@ class Confirmation:
             while (left := self._left(race, runs, begun)) or attempts.running:
                 interrupts.meet()
                 self.watcher.expected(len(begun) + len(left))
-                for order in left[: self.executor.free]:
-                    begun[order.attribute] = order
-                    attempts.submit(len(begun) - 1, self._task(order))
+                for order in left:
+                    if self.executor.free and self._is_claimed(order):
+                        begun[order.attribute] = order
+                        attempts.submit(len(begun) - 1, self._task(order))
                 for event in attempts.events(POLL_SECONDS):
                     if event.result is not None:
                         order = list(begun.values())[event.key]
                         runs.append(self._keep(order, event.result, event.worker))
+                if left and not attempts.running:  # others do what is left
+                    time.sleep(POLL_SECONDS)
+                runs = self._with_others(runs)
+
+    def _is_claimed(self, order: Order) -> bool:
+        """Whether this driver does a run; not if another does, or has done it just now."""
+        if self.work is None or not self.work.is_shared:
+            return True
+        if not self.work.claim(order.attribute):
+            return False
+        done = {_key(run) for run in read_runs(self.study.user_attrs) if run.is_settled}
+        return (order.finalist.key, order.index, order.judge) not in done
+
+    def _with_others(self, runs: list[FinalRun]) -> list[FinalRun]:
+        """These runs and those that other drivers have done in the meantime."""
+        if self.work is None or not self.work.is_shared:
+            return runs
+        mine, everyones = set(map(_key, runs)), read_runs(self.study.user_attrs)
+        others = [run for run in everyones if run.is_settled and _key(run) not in mine]
+        if others:
+            self.files.runs = everyones
+        return [*runs, *others]
 
     @staticmethod
     def _left(race: Race, runs: list[FinalRun], begun: dict[str, Order]) -> list[Order]:
@@ -126,3 +154,7 @@ class Confirmation:
             judged_images=result.judged_images,
             misread=result.misread if last else None,
         )
+
+
+def _key(run: FinalRun) -> tuple[str, int, str]:
+    return run.finalist, run.index, run.judge

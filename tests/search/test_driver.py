@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from search import driver as driver_module
 from search.driver import Driver, Known, Refusal, seed_number
 from search.record import NOT_TRIED, TRAINED, write_state
 from search.space import Space
+from search.storage import sqlite_url
 from tests.search.drivers import driver, states
 
 if TYPE_CHECKING:
@@ -226,3 +228,26 @@ def test_an_end_that_was_told_but_not_heard_is_ours(
         monkeypatch.setattr(only.study, "tell", twice)
         assert only.tell(trial, TrialState.COMPLETE, (0.5,))
         assert only.look(0).values == [0.5]
+
+
+def test_other_work_is_done_by_one_driver_at_a_time(postgres: Server) -> None:
+    url = postgres.fresh()
+    with driver(url) as first, driver(url) as second:
+        with first.shared_work() as mine, second.shared_work() as theirs:
+            assert mine.claim("a")
+            assert mine.claim("a")
+            assert not theirs.claim("a")
+            assert theirs.claim("b")
+            mine.close()  # as when its driver dies
+            assert theirs.claim("a")
+            postgres.restart()
+            assert theirs.claim("a")
+            assert not mine.claim("a")
+        with first.shared_work() as mine:
+            assert mine.claim("a")
+
+
+def test_a_file_has_one_driver_who_may_have_all_work(tmp_path: Path) -> None:
+    with driver(sqlite_url(tmp_path)) as only, only.shared_work() as work:
+        assert not work.is_shared
+        assert work.claim("a")

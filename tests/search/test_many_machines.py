@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from search.record import TRAINED, state_of
 from search.starting import load_study
 from search.storage import opened_storage
 from search.tables.files import read_study
-from tests.search.commands import QUICK, environment, run
+from tests.search.commands import QUICK, command, environment, run
 
 if TYPE_CHECKING:
     from benchmarks.postgres import Server
@@ -141,6 +142,27 @@ def test_a_study_on_a_server_is_shown_confirmed_and_exported_as_one_in_a_file(
     ]
     document = json.loads((tmp_path / "server" / "mnist" / "study.json").read_text())
     assert document["runs"][0]["arguments"]["storage"] == "env:STUDIES"
+
+
+def test_two_drivers_share_a_confirmation(
+    tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIES", postgres.fresh())
+    where = ("--storage", "env:STUDIES")
+    goal = ("--trials", "2", "--target", "0.01", "--finalists", "0", "--workers", "1")
+    assert run(tmp_path, "run", *goal, *QUICK, *where).returncode == 0
+    line = command("confirm", "results/mnist", "--seeds", "6", "--workers", "1", *where)
+    both = [
+        subprocess.Popen(line, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=400)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    runs = read_study(tmp_path / "results" / "mnist").tables["confirmations"]
+    assert set(runs["state"]) == {"done"}
+    assert not runs.duplicated(["fingerprint", "seed_index"]).any()
+    done = [len(re.findall(r"seed \d+ +test", each)) for each in outputs]
+    assert sum(done) == len(runs), outputs
 
 
 def test_another_studys_folder_is_not_written_over(
