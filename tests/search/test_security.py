@@ -12,7 +12,7 @@ import mnist_arch
 import search
 from mnist_arch.errors import UserError
 from search import RunConfig
-from search.config import require_name
+from search.names import require_name
 
 SOURCES = sorted(
     path
