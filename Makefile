@@ -8,7 +8,7 @@ BUILT_FROM := pyproject.toml setup.py $(wildcard mnist_arch/lanes/native/*)
 CHOICES = $(if $(TRIALS),--trials $(TRIALS)) $(if $(FINALISTS),--finalists $(FINALISTS)) \
 	$(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: run test bench scale check clean help
+.PHONY: run test bench scale soak check clean help
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -29,6 +29,9 @@ bench: $(VENV)/.installed-test ## Measure epoch throughput against the published
 
 scale: $(VENV)/.installed-test ## Measure what the search itself costs a trial, at up to 10,000
 	$(BIN)/python -m benchmarks.scale
+
+soak: $(VENV)/.installed-test ## Kill searches at 100 random instants; nothing may be lost (an hour)
+	$(BIN)/python -m benchmarks.soak
 
 check: $(VENV)/.installed-develop ## Lint, format and type checks
 	$(BIN)/ruff check .

@@ -31,6 +31,9 @@ HEARTBEAT_SECONDS = 30
 GRACE_SECONDS = 4 * HEARTBEAT_SECONDS
 """A trial without a heartbeat for so long has lost its driver."""
 
+RELEASE_SECONDS = 10.0
+"""How long a driver that ends waits for a server that is away."""
+
 Answer = TypeVar("Answer")
 
 
@@ -143,10 +146,15 @@ class Driver:
             self.storage.record_heartbeat(self._id(number))
 
     def release(self, numbers: list[int]) -> None:
-        """Put this driver's running trials back into the queue, to be asked as they are."""
-        ids = [self._id(number) for number in numbers]
+        """Put this driver's running trials back into the queue, to be asked as they are.
+
+        If the server is away they are left to others, who take them back later.
+        """
+        if not numbers:
+            return
         mine = {"driver": json.dumps(self.name)}
-        if ids:
+        with self.storage.hurried(RELEASE_SECONDS):
+            ids = [self._id(number) for number in numbers]
             self._alone(lambda connection: queue(connection, ids, ONLY_MINE, mine))
 
     def take_back_all(self) -> int:

@@ -12,7 +12,8 @@ import functools
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -76,6 +77,15 @@ class PatientStorage(RDBStorage):
                     self._away_since, self._back_since = None, time.monotonic()
                     self.say("The database is there again.")
                 return answer
+
+    @contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Give up after so many seconds while the block runs: at the end of a run."""
+        before, self.limit_seconds = self.limit_seconds, seconds
+        try:
+            yield
+        finally:
+            self.limit_seconds = before
 
     def _give_up(self) -> bool:
         now = time.monotonic()

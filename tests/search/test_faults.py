@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak import Kept, Soak, group_of, look
+from benchmarks.soak import Kept, Soak, group_of, look, workers_of
 from search.record import TRAINED
 from search.tables.files import read_study
 from tests.search.commands import QUICK, command, environment, run
@@ -194,6 +195,20 @@ def test_a_kill_in_the_confirmation_costs_the_runs_that_were_under_way(tmp_path:
     assert {index for _, index in after.runs} == {0, 1, 2, 3}
     assert all(each.state == "done" for each in after.runs.values())
     assert len(read_study(folder).tables["confirmations"]) == len(after.runs)
+
+
+def test_a_hanging_training_is_ended_and_done_again(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "mnist"
+    process = start(tmp_path, "--trials", "30", "--hang-timeout", "60", *ALONE)
+    wait_for_rows(folder / "trials.csv", 1, process)
+    [worker] = workers_of(process.pid)
+    os.kill(worker, signal.SIGSTOP)
+    output, errors = process.communicate(timeout=500)
+    assert (process.returncode, errors) == (1, b"")
+    told = rb"attempt 1 of 3 on worker 0: no epoch ended for 60 seconds: its process was killed"
+    assert re.search(told, output)
+    now = checked(folder, Kept({}, {}, 0), tmp_path)
+    assert len(now.trained) == 30
 
 
 def test_a_torn_row_is_left_out_and_mended_at_the_next_start(tmp_path: Path) -> None:

@@ -79,6 +79,21 @@ def test_patience_has_an_end(postgres: Server) -> None:
         assert 1.0 <= time.monotonic() - start < 30
 
 
+def test_a_run_that_ends_is_in_a_hurry(postgres: Server) -> None:
+    with driver(postgres.fresh()) as only:
+        only.storage.say = str
+        trial = only.ask()
+        postgres.stop()
+        try:
+            start = time.monotonic()
+            with pytest.raises((OperationalError, StorageInternalError)):
+                only.release([trial.number])
+            assert time.monotonic() - start < 120
+            assert only.storage.limit_seconds == 600
+        finally:
+            postgres.start()
+
+
 def always_gone() -> None:
     raise fault()
 
