@@ -25,7 +25,8 @@ _KEY = re.compile(r"confirmation_([0-9a-f]{12})_(?:fold_)?\d+")
 class Finalist:
     """A design to confirm, the trial that found it and the recipe that it is trained with.
 
-    `identity` is the trial's, as in `record.identity`; `epochs` the length of its training.
+    `identity` is the trial's, as in `record.identity`; `epochs` the length of its training, which
+    may be another than the study's `usual_epochs`.
     """
 
     trial: int
@@ -33,11 +34,13 @@ class Finalist:
     recipe: Recipe
     identity: str
     epochs: int
+    usual_epochs: int
 
     @property
     def key(self) -> str:
         """What makes two finalists the same: 12 hexadecimal digits."""
-        return hashlib.sha256(self.identity.encode()).hexdigest()[:12]
+        own_length = "" if self.epochs == self.usual_epochs else f" {self.epochs} epochs"
+        return hashlib.sha256((self.identity + own_length).encode()).hexdigest()[:12]
 
     def attribute(self, index: int, judge: Judge = "test") -> str:
         """The study attribute that holds the run with this seed index, counted from 0."""
@@ -46,10 +49,11 @@ class Finalist:
         )
 
     def weights(self, index: int) -> str:
-        """The file name of a run's weights; a searched recipe is in it, too."""
-        searched = self.identity != self.design.fingerprint
-        recipe = f"-r{self.key}" if searched else ""
-        return f"{self.design.fingerprint}{recipe}-{index}.safetensors"
+        """The file name of a run's weights; a searched recipe, or a length of its own, is in it."""
+        own = "" if self.epochs == self.usual_epochs else f"-e{self.epochs}"
+        if self.identity != self.design.fingerprint:
+            own = f"-r{self.key}"
+        return f"{self.design.fingerprint}{own}-{index}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,7 @@ def finalist_of(trial: TrialRecord, config: StudyConfig) -> Finalist:
     recipe = Recipe.from_dict(trial.recipe) if trial.recipe else config.recipe
     epochs = trial.epochs[-1].epoch if trial.state in TO_THE_END else config.full_epochs
     own = identity(trial.design, trial.recipe)
-    if epochs != config.full_epochs:
-        own += f" {epochs} epochs"
-    return Finalist(trial.number, trial.design, recipe, own, epochs)
+    return Finalist(trial.number, trial.design, recipe, own, epochs, config.full_epochs)
 
 
 def best(

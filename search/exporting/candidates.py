@@ -16,6 +16,7 @@ from mnist_arch.errors import UserError
 from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rules
 from search.formats import percent
+from search.record import TO_THE_END
 from search.tables.files import WEIGHTS, StudyTables, read_study
 from search.tables.trials import nearest, rows_of
 from search.weights import read_metadata
@@ -120,9 +121,8 @@ def _candidate(study: StudyTables, trial: int, chosen: str) -> Candidate:
             "anew from study.db"
         ) from None
     config = study.config
-    return Candidate(
-        design, config.rules, _recipe(config.recipe, row), config.full_epochs, chosen, study
-    )
+    epochs = row["epochs"] if row["state"] in TO_THE_END else config.full_epochs
+    return Candidate(design, config.rules, _recipe(config.recipe, row), epochs, chosen, study)
 
 
 def _recipe(recipe: Recipe, row: Mapping[str, Any]) -> Recipe:
@@ -150,17 +150,22 @@ class ConfirmedRun:
     test_accuracy: float
 
 
-def confirmed_runs(study: StudyTables, design: Design) -> tuple[list[ConfirmedRun], list[Path]]:
+def confirmed_runs(
+    study: StudyTables, design: Design, epochs: int | None = None
+) -> tuple[list[ConfirmedRun], list[Path]]:
     """A design's runs whose weights are this study's, by seed index; and files that are not.
 
-    The files are `<fingerprint>-<seed index>.safetensors`; those of a searched recipe have
-    another name and are not taken, for the name does not tell which recipe. A file is the
-    study's by its metadata's `study`; files of earlier versions have none and must agree with a
-    row of `confirmations.csv`. Raises `UserError` for a damaged file.
+    `epochs` is the length of its training (None: the study's). The files are
+    `<fingerprint>-<seed index>.safetensors`, with `-e<epochs>` in it for another length than the
+    study's; those of a searched recipe have another name and are not taken, for the name does not
+    tell which recipe. A file is the study's by its metadata's `study`; files of earlier versions
+    have none and must agree with a row of `confirmations.csv`. Raises `UserError` for a damaged
+    file.
     """
     indices: dict[int, Path] = {}
+    own = "" if epochs in (None, study.config.full_epochs) else f"-e{epochs}"
     for path in (study.folder / WEIGHTS).glob(f"{design.fingerprint}-*.safetensors"):
-        if match := re.fullmatch(r"[0-9a-f]+-(\d+)", path.stem):
+        if match := re.fullmatch(rf"[0-9a-f]+{own}-(\d+)", path.stem):
             indices[int(match[1])] = path
     runs, others = [], []
     for _, path in sorted(indices.items()):

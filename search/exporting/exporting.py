@@ -98,7 +98,7 @@ def _confirmed(candidate: Candidate, config: ExportConfig, tell: Tell) -> Traine
     asked = (config.seed, config.epochs, config.train_images) != (None, None, None)
     if candidate.study is None or asked:
         return None
-    runs, others = confirmed_runs(candidate.study, candidate.design)
+    runs, others = confirmed_runs(candidate.study, candidate.design, candidate.epochs)
     for path in others:
         tell(f"Weights {path} are not of this study's confirmation: not taken.")
     if not runs:

@@ -56,8 +56,10 @@ def read_table(path: Path) -> pd.DataFrame:
     frame = read_csv(path, _TEXT_COLUMNS)
     if "state" in frame:
         frame["state"] = frame["state"].replace("repeat", "duplicate")  # of earlier versions
-    if "judge" not in frame and not _JUDGED.isdisjoint(frame):
-        frame["judge"] = "test"  # earlier versions had no other
+    for column in _JUDGED.intersection(frame.columns):
+        if "judge" not in frame:  # earlier versions had but one
+            judged = frame[column].notna().map({True: "test", False: None})
+            frame.insert(list(frame.columns).index(column), "judge", judged)
     return trials.whole_numbers(frame)
 
 

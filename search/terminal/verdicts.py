@@ -88,7 +88,7 @@ def explanation(target: float, rows: Sequence[Mapping[str, Any]], judge: Judge =
             f"proven: this design reaches {percent(target)} on average over seeds on images like "
             "the test images, with 95 % confidence. "
         )
-    if len(rows) > 1:
+    if len(rows) > 1 and "p_holm" in rows[0]:  # earlier versions did not correct
         text += f"That is corrected for the {len(rows)} designs in the table (Holm). "
     text += (
         "failed: runs without an accuracy; they leave a design unconfirmed. * Pareto-optimal among "

@@ -104,7 +104,7 @@ def final_run(
     figure = None if accuracy is None else 0.1
     of_trials = {record.number: record.design for record in THREE}
     design = design or of_trials.get(trial) or small(trial)
-    key = Finalist(trial, design, EASY.recipe, identity(design, None), 19).key
+    key = Finalist(trial, design, EASY.recipe, identity(design, None), 19, 19).key
     return FinalRun(
         trial=trial, fingerprint=design.fingerprint, index=index, seed=index, epochs=19,
         state="failed" if accuracy is None else "done", reason=reason, train_images=60_000,

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from mnist_arch import folds
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Recipe
 from mnist_arch.rules import Rules
 from search import ConfirmConfig, Machine, RunConfig, StudyConfig
+from search.config import FOLDS
 from tests.search.commands import ROOT
 
 COMMITTED = sorted((ROOT / "results").glob("*/study.json"))
@@ -192,3 +194,7 @@ def test_a_confirmation_is_plain_json() -> None:
     document = ConfirmConfig(Path("results/x"), trials=(3, 1)).to_dict()
     assert json.loads(json.dumps(document))["trials"] == [3, 1]
     assert document["folder"] == "results/x"
+
+
+def test_the_number_of_folds_is_the_one_that_digits_are_cut_into() -> None:
+    assert FOLDS == folds.FOLDS

@@ -242,6 +242,12 @@ def test_weights_of_another_study_are_not_taken(study: Path) -> None:
     assert [path.stem[-1] for path in others] == ["0", "1", "2", "3", "4"]
     keep_weights(study, 5, 0.99, seeds)  # of an earlier version, in the table
     assert [run.path.stem[-1] for run in confirmed_runs(found, BASELINE)[0]] == ["5"]
+    whole, shorter = confirmed_runs(found, BASELINE, 19), confirmed_runs(found, BASELINE, 4)
+    assert [len(runs) for runs, _ in (whole, shorter)] == [1, 0]  # those of 4 epochs: -e4-5
+    weights = study / "weights"
+    path = weights / f"{BASELINE.fingerprint}-5.safetensors"
+    path.rename(weights / f"{BASELINE.fingerprint}-e4-5.safetensors")
+    assert [len(confirmed_runs(found, BASELINE, epochs)[0]) for epochs in (19, 4)] == [0, 1]
     (study / "confirmations.csv").unlink()
     assert confirmed_runs(read_study(study), BASELINE)[0] == []
 

@@ -59,7 +59,7 @@ def test_a_trial_of_another_length_has_runs_and_weights_of_its_own() -> None:
     assert [f.epochs for f in (short, longer, finalist_of(pruned, EASY))] == [1, 4, 1]
     assert short == finalist_of(THREE[1], EASY)
     assert longer.key != short.key
-    assert longer.weights(0) == f"{longer.design.fingerprint}-r{longer.key}-0.safetensors"
+    assert longer.weights(0) == f"{longer.design.fingerprint}-e4-0.safetensors"
 
 
 def test_a_searched_recipe_has_runs_and_weights_of_its_own() -> None:

@@ -23,7 +23,7 @@ from search.evaluate import Budget, Task
 from search.seeds import confirmation_seed
 from search.storage import opened_storage, sqlite_url
 from tests.search.confirmations import CPU, DyingHere, confirmed, failing, quick, runs
-from tests.search.studies import EASY, HARD, add, small, started, three_designs, trial
+from tests.search.studies import EASY, HARD, THREE, add, small, started, three_designs, trial
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +151,39 @@ def test_what_is_exported_next_is_the_first_confirmed_not_rank_1(
     assert outcome.confirmed
     output = capsys.readouterr().out
     assert output.endswith(f"Next:  python -m search.export {folder} --trial 2\n")
+
+
+def test_where_an_answer_is_not_confirmed_the_next_of_its_kind_is_tried(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best and smallest, trial 3, diverges; for each answer the next that passes is trial 2."""
+    error = Diverged("training loss became nan in epoch 1")
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "_judged_once", failing(error, lambda _, before: before == 0))
+        assert confirmed(folder, seeds=2).is_yes
+    output = capsys.readouterr().out
+    assert "most accurate trial 3, smallest trial 3, fewest epochs trial 3; 2 fresh" in output
+    assert "Where one is not confirmed the next of its kind is tried, 4 at most for each." in output
+    ran = runs(folder)[["trial", "seed_index"]].to_numpy().tolist()
+    assert ran == [[1, 0], [1, 1], [2, 0], [2, 1], [3, 0]]
+    assert "  smallest       trial 2 " in output
+    assert "  baseline       trial 1 " in output
+    confirmed(folder, seeds=2)
+    assert "0 runs to do" in capsys.readouterr().out  # it diverged, and would again
+
+
+def test_each_finalist_is_trained_as_long_as_its_trial_was(folder: Path) -> None:
+    epoch = THREE[2].epochs[0]
+    config = replace(EASY, epochs=2)
+    shutil.rmtree(folder)
+    three_designs(folder, config)  # one epoch each: shorter than the study's
+    with started(folder, config) as study:
+        add(study, replace(trial(4, small(6), 0.6), epochs=(epoch, replace(epoch, epoch=2))))
+    confirmed(folder, trials=(3, 4), seeds=1)
+    assert runs(folder).set_index("trial")["epochs"].to_dict() == {1: 1, 3: 1, 4: 2}
+    names = runs(folder).set_index("trial")["weights"]
+    assert names[3] == f"{small(4).fingerprint}-e1-0.safetensors"
+    assert names[4] == f"{small(6).fingerprint}-0.safetensors"
 
 
 def test_ctrl_c_keeps_what_is_finished(

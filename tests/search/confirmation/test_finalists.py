@@ -9,8 +9,9 @@ import pytest
 
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
-from search.config import StudyConfig
+from search.config import ConfirmConfig, StudyConfig
 from search.confirmation import finalists
+from search.confirmation.racing import Race
 from search.final_run import Finalist
 from search.goals import GOALS
 from search.record import TrialRecord
@@ -54,6 +55,52 @@ def test_finalists_are_the_first_that_pass_by_the_rule(rank_by: str, numbers: li
     for top in (2, 9):
         found = best(records, rank_by, top)
         assert [finalist.trial for finalist in found] == numbers[:top]
+
+
+def by_answer(top: int) -> tuple[dict[str, list[int]], list[int]]:
+    records = [
+        trial(1, BASELINE, 0.6), trial(2, small(6), 0.5), trial(3, small(4), 0.4),
+        trial(4, small(8), 0.7), trial(5, small(10), 0.55), trial(6, small(4), 0.3),
+        trial(7, small(2), 0.9, "missed"),
+    ]  # fmt: skip
+    board = tables(records)["leaderboard"]
+    answers, others = finalists.by_answer(board, by_number(records), EASY, top)
+    trials_of = {name: [f.trial for f in found] for name, found in answers.items()}
+    return trials_of, [f.trial for f in others]
+
+
+def test_three_finalists_are_the_three_answers_with_what_to_try_next() -> None:
+    answers, others = by_answer(3)
+    assert answers == {
+        "most accurate": [4, 1, 5, 2],
+        "smallest": [3, 2, 4, 5],  # trial 6 found trial 3's design again
+        "fewest epochs": [4, 1, 5, 2],
+    }
+    assert others == []
+
+
+def test_fewer_are_the_first_answers_and_more_are_filled_up_from_the_leaderboard() -> None:
+    assert [list(by_answer(top)[0]) for top in (1, 2)] == [
+        ["most accurate"], ["most accurate", "smallest"],
+    ]  # fmt: skip
+    assert [by_answer(top)[1] for top in (1, 2, 4, 5, 99)] == [[], [], [1, 5], [1, 5, 2], [1, 5, 2]]
+
+
+def race(choices: ConfirmConfig) -> tuple[Race, str]:
+    return finalists.race(tables(THREE)["leaderboard"], by_number(THREE), EASY, choices)
+
+
+def test_what_is_asked_for_is_raced_or_run_with_the_baseline_beside() -> None:
+    answers, note = race(ConfirmConfig(Path("x"), seeds=2))
+    assert list(answers.answers) == ["most accurate", "smallest", "fewest epochs"]
+    assert [f.trial for f in answers.beside] == [1]
+    assert note == "The baseline, trial 1, beside them."
+    ranked, _ = race(ConfirmConfig(Path("x"), top=1, rank_by="seconds"))
+    assert (ranked.answers, [f.trial for f in ranked.others]) == ({}, [3])
+    given, note = race(ConfirmConfig(Path("x"), trials=(1, 2), judge="folds"))
+    assert ([f.trial for f in given.others], given.beside) == ([1, 2], [])
+    assert (given.seeds, given.judge, answers.seeds) == (6, "folds", 2)
+    assert note == "The baseline, trial 1, is one of them."
 
 
 def test_the_first_epoch_that_passes_chooses_nothing() -> None:

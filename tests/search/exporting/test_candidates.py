@@ -55,6 +55,15 @@ def test_candidates_of_the_committed_study() -> None:
         candidates.numbered(STUDY, 999)
 
 
+def test_a_design_is_exported_with_the_length_of_its_own_training(study: Path) -> None:
+    table = pd.read_csv(study / "trials.csv", dtype=str, keep_default_na=False)
+    table.loc[table["trial"] == "0", "epochs"] = "4"
+    table.to_csv(study / "trials.csv", index=False)
+    assert candidates.numbered(study, 0).epochs == 4
+    pruned = next(row for row in rows("trials") if row["state"] == "pruned")
+    assert candidates.numbered(study, int(pruned["trial"])).epochs == 19
+
+
 def rewrite(study: Path, name: str, keep: str) -> None:
     """Keep a table's heading and the rows that contain a word."""
     lines = (study / name).read_text().splitlines(keepends=True)
