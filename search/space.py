@@ -1,45 +1,46 @@
-"""Space: an Optuna trial -> a design and a recipe; the only `suggest_*` calls.
+"""Space: an Optuna trial -> a design, a recipe and a length; the only `suggest_*` calls.
 
-Every parameter is suggested in every trial, used or not, so that Optuna's joint space (the
-intersection over trials) is the whole space.
+A design is a row of blocks, two places for pools and a head. Widths are proportions: they are
+scaled together until the design has the number of parameters that the trial proposes, so that
+nearly every proposal can be trained. Every parameter is suggested in every trial, used or not, so
+that Optuna's joint space (the intersection over trials) is the whole space.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mnist_arch.design import AveragePool, Conv, Design, Dropout, Layer, MaxPool
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Dropout,
+    Layer,
+    LocalAveragePool,
+    MaxPool,
+    Sum,
+)
 from mnist_arch.plan import CLASSES, PlanError, plan
 from mnist_arch.recipe import Recipe
 
 if TYPE_CHECKING:
     import optuna
 
-VERSION = 1
+VERSION = 2
 """Grows with every change of the space; a study refuses to continue under another."""
 
-MAX_CONVS = 6
-_WIDTHS = ((4, 16), (4, 24), (4, 24), (4, 32), (4, 32), (4, 32))
-"""Smallest and largest width of each convolution before the head."""
+MOST_BLOCKS = 8
+LEAST_PARAMETERS, MOST_PARAMETERS = 1_500, 20_000
+"""Parameters that are proposed, where the rules do not say fewer."""
 
-ASSIGNMENT_PARAMS: dict[str, Any] = {
-    "convs": 6,
-    **dict(zip((f"width_{i}" for i in range(1, 7)), (10, 10, 20, 20, 20, 30), strict=True)),
-    "kernel_1": 3,
-    "padding_1": "same",
-    "padding_last": "valid",
-    "pool_1_after": 2,
-    "pool_2_after": 4,
-    **{f"dropout_{i}": i <= 4 for i in range(1, 7)},
-    "dropout_pool_1": False,
-    "dropout_pool_2": True,
-    "dropout_kind": "channel",
-    "dropout_rate": 0.1,
-    "head": "convolution",
-    "bias": True,
-}
-"""The point of the space that is the assignment's own design: trial 0 of every study."""
+_LEAST_WIDTH, _WIDTHS = 2, (4, 32)
+_LARGEST_KERNEL_OF_A_HEAD = 5
+_HALVINGS = 24
+
+_ASSIGNMENT_WIDTHS = (10, 10, 20, 20, 20, 30)
 
 DEFAULT_RECIPE_PARAMS: dict[str, Any] = {
     "learning_rate": Recipe().learning_rate,
@@ -55,11 +56,15 @@ class Space:
 
     `strict` offers a head that computes nothing like a fully connected layer, beside the
     assignment's, which the strict rules then refuse by name. `search_recipe` also searches the
-    peak learning rate, the weight decay and the strength of the augmentation.
+    peak learning rate, the weight decay and the strength of the augmentation. Designs have fewer
+    parameters than `parameter_limit` (None: than 20,000). `lengths` are the smallest and the
+    largest number of epochs of a full training, where that is proposed, too.
     """
 
     strict: bool = False
     search_recipe: bool = False
+    parameter_limit: int | None = MOST_PARAMETERS
+    lengths: tuple[int, int] | None = None
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -68,47 +73,42 @@ class Space:
         return (allowed, "convolution")
 
     def first_params(self) -> dict[str, Any]:
-        """Parameters of trial 0: the assignment's design under the default recipe."""
-        return ASSIGNMENT_PARAMS | (DEFAULT_RECIPE_PARAMS if self.search_recipe else {})
+        """The point nearest to the assignment's own design, under the default recipe.
+
+        Where fewer parameters are allowed than that design has, the point is a smaller one.
+        """
+        widths = (*_ASSIGNMENT_WIDTHS, *[30] * (MOST_BLOCKS - len(_ASSIGNMENT_WIDTHS)))
+        params: dict[str, Any] = {
+            "blocks": len(_ASSIGNMENT_WIDTHS), "activation": "relu", "activation_first": False,
+            "bias": True, "dropout_kind": "channel", "dropout_rate": 0.1, "pool_kind": "max",
+            "pool_1_after": 2, "pool_2_distance": 2, "dropout_pool_1": False,
+            "dropout_pool_2": True, "head": "convolution", "parameters": min(18_430.0, self._most),
+        }  # fmt: skip
+        for number, width in enumerate(widths, 1):
+            params |= {
+                f"kind_{number}": "conv", f"width_{number}": width, f"kernel_{number}": 3,
+                f"padding_{number}": "same" if number <= 4 else "valid", f"sum_{number}": False,
+                f"dropout_{number}": number <= 4,
+            }  # fmt: skip
+        params |= DEFAULT_RECIPE_PARAMS if self.search_recipe else {}
+        return params | ({} if self.lengths is None else {"epochs": self.lengths[1]})
+
+    @property
+    def _most(self) -> float:
+        """The most parameters that are proposed."""
+        return float(min(self.parameter_limit or MOST_PARAMETERS, MOST_PARAMETERS) - 1)
 
     def suggest_design(self, trial: optuna.Trial) -> Design:
         """Suggest a design: valid as a specification, perhaps broken under the rules."""
-        convs = trial.suggest_int("convs", 4, MAX_CONVS)
-        widths = [
-            trial.suggest_int(f"width_{position}", low, high)
-            for position, (low, high) in enumerate(_WIDTHS, 1)
-        ]
-        kernel = trial.suggest_categorical("kernel_1", (3, 5))
-        padding_first = trial.suggest_categorical("padding_1", ("same", "valid"))
-        padding_last = trial.suggest_categorical("padding_last", ("same", "valid"))
-        pools = (
-            trial.suggest_int("pool_1_after", 1, 2),
-            trial.suggest_int("pool_2_after", 3, 4),
-        )
-        dropouts = self._suggest_dropouts(trial)
+        blocks = [_suggest_block(trial, number) for number in range(1, MOST_BLOCKS + 1)]
+        count = trial.suggest_int("blocks", 3, MOST_BLOCKS)
+        style = _suggest_style(trial)
+        pools = _suggest_pools(trial)
         head = trial.suggest_categorical("head", self.heads)
-        bias = trial.suggest_categorical("bias", (False, True))
-        layers: list[Layer] = []
-        for position in range(1, convs + 1):
-            size = kernel if position == 1 else 3
-            choice = padding_first if position == 1 else "same"
-            choice = padding_last if position > pools[1] else choice
-            padding = size // 2 if choice == "same" else 0
-            layers.append(Conv(widths[position - 1], size, padding, bias=bias))
-            layers += dropouts[f"dropout_{position}"]
-            if position in pools:
-                layers += [MaxPool(), *dropouts[f"dropout_pool_{pools.index(position) + 1}"]]
-        return Design((*layers, *_head(head, tuple(layers))))
-
-    def _suggest_dropouts(self, trial: optuna.Trial) -> dict[str, list[Layer]]:
-        """The dropout, or none, at each place where one may stand."""
-        places = [f"dropout_{position}" for position in range(1, MAX_CONVS + 1)]
-        places += ["dropout_pool_1", "dropout_pool_2"]
-        chosen = {place: trial.suggest_categorical(place, (False, True)) for place in places}
-        kind = trial.suggest_categorical("dropout_kind", ("channel", "element"))
-        rate = trial.suggest_float("dropout_rate", 0.01, 0.15, step=0.01)
-        layer = Dropout(round(rate, 2), "channel" if kind == "channel" else "element")
-        return {place: [layer] if on else [] for place, on in chosen.items()}
+        least = min(LEAST_PARAMETERS, self._most)
+        parameters = trial.suggest_float("parameters", least, self._most, log=True)
+        network = _Network(tuple(blocks[:count]), style, pools, head)
+        return scaled(network.design, [block.width for block in blocks[:count]], int(parameters))
 
     def suggest_recipe(self, trial: optuna.Trial, recipe: Recipe) -> Recipe:
         """Suggest a recipe around `recipe`, or return it as it is if recipes are not searched."""
@@ -122,16 +122,164 @@ class Space:
         strength = trial.suggest_float("augmentation_strength", 0.0, 1.5)
         return searched.with_augmentation_strength(strength)
 
+    def suggest_epochs(self, trial: optuna.Trial, epochs: int) -> int:
+        """Suggest how long a full training is, or return `epochs` if that is not searched."""
+        if self.lengths is None:
+            return epochs
+        return trial.suggest_int("epochs", *self.lengths)
 
-def _head(name: str, body: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """The layers from the last map to ten logits."""
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One block: `kind` is conv, separable (depthwise, then 1x1) or pointwise (1x1)."""
+
+    kind: str
+    width: int
+    kernel: int
+    is_padded: bool
+    has_sum: bool
+    has_dropout: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What all blocks of a design share."""
+
+    activation: str
+    activation_first: bool
+    bias: bool
+    dropout: Dropout
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """A halving of the map: `kind` is max, average, or stride (of the block it follows)."""
+
+    kind: str
+    has_dropout: bool
+
+
+def _suggest_block(trial: optuna.Trial, number: int) -> _Block:
+    return _Block(
+        trial.suggest_categorical(f"kind_{number}", ("conv", "separable", "pointwise")),
+        trial.suggest_int(f"width_{number}", *_WIDTHS, log=True),
+        trial.suggest_categorical(f"kernel_{number}", (3, 5)),
+        trial.suggest_categorical(f"padding_{number}", ("same", "valid")) == "same",
+        trial.suggest_categorical(f"sum_{number}", (False, True)),
+        trial.suggest_categorical(f"dropout_{number}", (False, True)),
+    )
+
+
+def _suggest_style(trial: optuna.Trial) -> _Style:
+    kind = trial.suggest_categorical("dropout_kind", ("channel", "element"))
+    rate = trial.suggest_float("dropout_rate", 0.01, 0.15, step=0.01)
+    return _Style(
+        trial.suggest_categorical("activation", ("relu", "silu", "hard_swish")),
+        trial.suggest_categorical("activation_first", (False, True)),
+        trial.suggest_categorical("bias", (False, True)),
+        Dropout(round(rate, 2), "channel" if kind == "channel" else "element"),
+    )
+
+
+def _suggest_pools(trial: optuna.Trial) -> dict[int, _Pool]:
+    """The pools by the number of the block that they follow; the second may be missing."""
+    kind = trial.suggest_categorical("pool_kind", ("max", "average", "stride"))
+    first = trial.suggest_int("pool_1_after", 1, 3)
+    second = first + trial.suggest_int("pool_2_distance", 0, 4)  # 0: there is none
+    dropouts = [trial.suggest_categorical(f"dropout_pool_{n}", (False, True)) for n in (1, 2)]
+    return {second: _Pool(kind, dropouts[1]), first: _Pool(kind, dropouts[0])}
+
+
+@dataclass(slots=True)
+class _Network:
+    """Builds the design of given widths."""
+
+    blocks: tuple[_Block, ...]
+    style: _Style
+    pools: dict[int, _Pool]
+    head: str
+    _layers: list[Layer] = field(default_factory=list)
+    _channels: int = 1
+    _side: int = 28
+
+    def design(self, widths: Sequence[int]) -> Design:
+        """The design whose blocks have these widths."""
+        self._layers, self._channels, self._side = [], 1, 28
+        for number, (block, width) in enumerate(zip(self.blocks, widths, strict=True), 1):
+            self._add(block, width, self.pools.get(number))
+        return Design((*self._layers, *_head(self.head, self._side)))
+
+    def _add(self, block: _Block, width: int, pool: _Pool | None) -> None:
+        pools = pool is not None and self._side >= 4  # a smaller map is not halved
+        strides = pools and pool is not None and pool.kind == "stride" and block.kind != "pointwise"
+        stride = 2 if strides else 1
+        kernel = 1 if block.kind == "pointwise" else block.kernel
+        sums = block.has_sum and bool(self._layers) and stride == 1
+        padded = block.is_padded or sums or self._side < kernel + 2  # nothing would be left
+        padding = kernel // 2 if padded else 0
+        before = len(self._layers)
+        self._convolve(block.kind, self._channels if sums else width, kernel, padding, stride)
+        if sums:
+            self._layers.append(Sum(before))
+        if block.has_dropout:
+            self._layers.append(self.style.dropout)
+        self._side = (self._side + 2 * padding - kernel) // stride + 1
+        if pools and pool is not None:
+            if not strides:
+                self._layers.append(LocalAveragePool() if pool.kind == "average" else MaxPool())
+                self._side //= 2
+            if pool.has_dropout:
+                self._layers.append(self.style.dropout)
+
+    def _convolve(self, kind: str, width: int, kernel: int, padding: int, stride: int) -> None:
+        style: Any = {
+            "bias": self.style.bias,
+            "activation": self.style.activation,
+            "activation_first": self.style.activation_first,
+        }
+        if kind == "separable":
+            self._layers.append(DepthwiseConv(kernel, padding, stride=stride, **style))
+            kernel, padding, stride = 1, 0, 1
+        self._layers.append(Conv(width, kernel, padding, stride=stride, **style))
+        self._channels = width
+
+
+def _head(name: str, side: int) -> tuple[Layer, ...]:
+    """The layers from the last map, of `side` pixels, to ten logits."""
     logits = Conv(CLASSES, 1, 0, batch_norm=False, relu=False, bias=True)
-    if name == "average":
-        return (AveragePool(), logits)
     if name == "convolution then average":
         return (replace(logits, kernel=3, padding=1), AveragePool())
+    if name == "convolution" and side <= _LARGEST_KERNEL_OF_A_HEAD:
+        return (replace(logits, kernel=side),)
+    return (AveragePool(), logits)
+
+
+def scaled(
+    design_of: Callable[[Sequence[int]], Design], widths: Sequence[int], parameters: int
+) -> Design:
+    """The design with the most parameters up to `parameters` whose widths keep their proportions.
+
+    `design_of` makes a design of given widths. Widths are multiplied by one factor and rounded, to
+    at least 2; where even these are too many parameters, that design is returned.
+    """
+
+    def at(exponent: float) -> Design:
+        return design_of([max(_LEAST_WIDTH, round(width * 2**exponent)) for width in widths])
+
+    low, high = -4.0, 5.0
+    best = at(low)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        design = at(middle)
+        if _fits(design, parameters):
+            low, best = middle, design
+        else:
+            high = middle
+    return best
+
+
+def _fits(design: Design, parameters: int) -> bool:
     try:
-        side = plan(Design(body)).output_shape[1]
+        return plan(design).parameters <= parameters
     except PlanError:
-        side = 1  # the rules refuse the body and name the layer
-    return (replace(logits, kernel=side),)
+        return True  # whatever its widths: the rules refuse it and name the layer
