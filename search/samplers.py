@@ -12,6 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.errors import UserError
+from search.mutation import MutationSampler
 from search.seeds import trial_seed
 
 STARTUP_TRIALS = 10
@@ -81,7 +82,10 @@ class SeededSampler(BaseSampler):
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "mutation": MutationSampler,
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(population_size=30, seed=seed),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
 }
 """Samplers by name: a seed -> an Optuna sampler."""

@@ -22,7 +22,7 @@ def proposals(seed: int, count: int, name: str = "tpe") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("name", ["mutation", "tpe", "nsga2", "random"])
 def test_equal_seeds_propose_equally_and_others_otherwise(name: str) -> None:
     first = proposals(7, STARTUP_TRIALS + 4, name)
     assert proposals(7, STARTUP_TRIALS + 4, name) == first
@@ -43,5 +43,5 @@ def test_a_proposal_is_that_of_a_fresh_tpe_with_the_trials_seed() -> None:
 
 
 def test_an_unknown_sampler_is_a_mistake() -> None:
-    with pytest.raises(UserError, match="--sampler gp3: must be one of tpe, random"):
+    with pytest.raises(UserError, match="--sampler gp3: must be one of mutation, tpe"):
         make_sampler("gp3", 0)

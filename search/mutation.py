@@ -1,0 +1,143 @@
+"""Mutation: a sampler that changes a few choices of the best designs so far.
+
+Regularised evolution (Real et al., arXiv:1802.01548) without ageing, on Optuna's interface, for one
+goal or several: parents are drawn from the designs that few others beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+CHANGED = 3.0
+"""Choices that are changed in a proposal, on average."""
+
+CROSSED = 0.2
+"""Share of proposals that take half of their choices from a second parent."""
+
+RECENT = 1_000
+"""Latest trials among which parents are sought: so a proposal costs the same in a long study."""
+
+STEP = 0.15
+"""Standard deviation of a change of a number, as a share of its range."""
+
+
+class MutationSampler(BaseSampler):
+    """Proposes at random at first, then changes of the best designs.
+
+    `startup` trials with a value come before the first change; parents are the best `parents` of
+    them, better ones likelier. Everything follows from `seed` and the study's finished trials.
+    """
+
+    def __init__(self, seed: int, startup: int = 30, parents: int = 20) -> None:
+        self._generator = np.random.default_rng(seed)
+        self._random = RandomSampler(seed)
+        self._startup, self._parents = startup, parents
+        self._space = IntersectionSearchSpace()
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The parameters that all finished trials have."""
+        return self._space.calculate(study)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A changed copy of one of the best; nothing, and so a random proposal, at first."""
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        done = [each for each in done if search_space.keys() <= each.params.keys()][-RECENT:]
+        if len(done) < self._startup or not search_space:
+            return {}
+        best = self._best(study, done)
+        parent, other = self._draw(best), self._draw(best)
+        params = {name: parent.params[name] for name in search_space}
+        if self._generator.random() < CROSSED:
+            params |= {
+                name: other.params[name] for name in search_space if self._generator.random() < 0.5
+            }
+        return self._changed(params, search_space)
+
+    def _best(self, study: Study, done: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The best trials, best first: by how many others beat them in every value."""
+        signs = [1 if d == StudyDirection.MINIMIZE else -1 for d in study.directions]
+        values = np.array([trial.values for trial in done]) * signs  # [trials, goals]
+        order = np.lexsort((np.arange(len(done)), beaten_by(values)))
+        if values.shape[1] > 1:  # of many that nobody beats: the latest, so that a front moves on
+            order = np.lexsort((-np.arange(len(done)), beaten_by(values)))
+        return [done[index] for index in order[: self._count(values)]]
+
+    def _count(self, values: NDArray[np.float64]) -> int:
+        front = int((beaten_by(values) == 0).sum())
+        return max(self._parents, front)
+
+    def _draw(self, best: Sequence[FrozenTrial]) -> FrozenTrial:
+        """One of them; the first is twice as likely as the last."""
+        weights = np.linspace(2, 1, len(best))
+        return best[int(self._generator.choice(len(best), p=weights / weights.sum()))]
+
+    def _changed(
+        self, params: dict[str, Any], search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters with some changed: at least one, `CHANGED` on average."""
+        names = list(search_space)
+        chosen = self._generator.random(len(names)) < CHANGED / len(names)
+        chosen[self._generator.integers(len(names))] = True
+        return {
+            name: self._change(value, search_space[name]) if changes else value
+            for (name, value), changes in zip(params.items(), chosen, strict=True)
+        }
+
+    def _change(self, value: Any, distribution: BaseDistribution) -> Any:
+        """Another value of a choice: any other of a few, a step away for a number."""
+        if isinstance(distribution, CategoricalDistribution):
+            others = [choice for choice in distribution.choices if choice != value]
+            return others[int(self._generator.integers(len(others)))] if others else value
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        low, high = distribution.low, distribution.high
+        step = self._generator.normal(0, STEP)
+        if distribution.log:
+            moved = float(np.exp(np.log(value) + step * np.log(high / low)))
+        else:
+            moved = value + step * (high - low)
+        if isinstance(distribution, IntDistribution):
+            rounded = round(moved)
+            if rounded == value:
+                rounded += 1 if step > 0 else -1
+            return int(min(max(rounded, low), high))
+        if distribution.step is not None:
+            moved = low + round((moved - low) / distribution.step) * distribution.step
+        return float(min(max(moved, low), high))
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A random value."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+def beaten_by(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """By how many others each row is beaten: [rows, goals], lower is better -> [rows].
+
+    One beats another that it is not worse than in any column and better than in one.
+    """
+    no_worse = (values[:, None, :] <= values[None, :, :]).all(axis=2)  # [rows, rows]
+    better = (values[:, None, :] < values[None, :, :]).any(axis=2)
+    return np.asarray((no_worse & better).sum(axis=0))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+
+from search.mutation import MutationSampler, beaten_by
+
+
+def suggest(trial: optuna.Trial) -> tuple[float, float]:
+    """Two values of a small space with every kind of parameter; the best is at (0, 0)."""
+    kind = trial.suggest_categorical("kind", ("a", "b", "c"))
+    width = trial.suggest_int("width", 1, 64, log=True)
+    rate = trial.suggest_float("rate", 0.0, 1.0, step=0.05)
+    scale = trial.suggest_float("scale", 1.0, 1_000.0, log=True)
+    return (width - 1 + (kind != "c"), rate + np.log(scale))
+
+
+def study(seed: int, directions: int = 1, startup: int = 10) -> optuna.Study:
+    return optuna.create_study(
+        directions=["minimize"] * directions, sampler=MutationSampler(seed, startup)
+    )
+
+
+def run(searched: optuna.Study, count: int) -> list[FrozenTrial]:
+    for _ in range(count):
+        trial = searched.ask()
+        values = suggest(trial)
+        searched.tell(trial, values if len(searched.directions) == 2 else sum(values))
+    return searched.get_trials()
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_same_seed_proposes_the_same_and_another_otherwise(directions: int) -> None:
+    first, again, other = (
+        [trial.params for trial in run(study(seed, directions), 30)] for seed in (3, 3, 4)
+    )
+    assert first == again != other
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1_000))
+def test_every_proposal_lies_in_the_space(seed: int) -> None:
+    for trial in run(study(seed, startup=3), 25):
+        for name, value in trial.params.items():
+            distribution = trial.distributions[name]
+            assert distribution._contains(distribution.to_internal_repr(value))
+
+
+def test_after_the_start_nearly_every_proposal_shares_a_choice_with_an_earlier_one() -> None:
+    trials = run(study(5), 60)
+    shared = [
+        max(sum(trial.params[n] == other.params[n] for n in trial.params) for other in trials[:k])
+        for k, trial in enumerate(trials)
+        if k >= 10
+    ]
+    assert sum(count >= 2 for count in shared) > 0.6 * len(shared)
+
+
+def median_best(make: Callable[[int], BaseSampler]) -> float:
+    """The best value of 80 trials: the median over seeds."""
+    found = []
+    for seed in range(9):
+        trials = run(optuna.create_study(sampler=make(seed)), 80)
+        found.append(min(trial.values[0] for trial in trials))
+    return float(np.median(found))
+
+
+def test_it_finds_better_designs_than_chance() -> None:
+    mutation = median_best(lambda seed: MutationSampler(seed, 10))
+    assert mutation < 0.7 * median_best(lambda seed: optuna.samplers.RandomSampler(seed))
+
+
+def test_a_front_is_spread_over_both_values() -> None:
+    searched = study(1, directions=2)
+    run(searched, 120)
+    front = np.array([trial.values for trial in searched.best_trials])
+    assert front[:, 0].min() == 0
+    assert front[:, 1].min() < 0.5
+
+
+@settings(deadline=None)
+@given(arrays(np.int64, st.tuples(st.integers(1, 12), st.just(2)), elements=st.integers(0, 4)))
+def test_what_beats_a_row_is_counted_as_by_hand(values: np.ndarray) -> None:
+    expected = [
+        sum(all(b <= a) and any(b < a) for b in values) for a in values
+    ]  # fmt: skip
+    assert beaten_by(values.astype(float)).tolist() == expected
+
+
+def test_beaten_by_of_a_front() -> None:
+    assert beaten_by(np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0], [3.0, 3.0]])).tolist() == [
+        0, 0, 0, 3,
+    ]  # fmt: skip
