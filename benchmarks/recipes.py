@@ -26,6 +26,7 @@ from benchmarks.trainings import Training, train_all
 from mnist_arch.design import AveragePool, Conv, DepthwiseConv, Design, Layer, MaxPool
 from mnist_arch.recipe import RECIPES, Recipe
 from mnist_arch.references import BASELINE
+from search.tables.trials import rows_of
 
 
 def separable(*widths: int) -> Design:
@@ -119,12 +120,12 @@ def as_table(rows: pd.DataFrame) -> Table:
     table = Table(title="recipes, after the last epoch")
     for heading in ("design", "epochs", "recipe", "seeds", "loss", "difference", "%", "points"):
         table.add_column(heading, no_wrap=True)
-    for row in rows.itertuples():
+    for row in rows_of(rows):
+        points, error = 100 * row["accuracy_difference"], 100 * row["accuracy_error"]
         table.add_row(
-            str(row.design), f"{row.epochs:g}", str(row.recipe), str(row.seeds),
-            f"{row.loss:.4f}", f"{row.loss_difference:+.4f} ± {row.loss_error:.4f}",
-            f"{100 * row.accuracy:.3f}",
-            f"{100 * row.accuracy_difference:+.3f} ± {100 * row.accuracy_error:.3f}",
+            row["design"], f"{row['epochs']:g}", row["recipe"], str(row["seeds"]),
+            f"{row['loss']:.4f}", f"{row['loss_difference']:+.4f} ± {row['loss_error']:.4f}",
+            f"{100 * row['accuracy']:.3f}", f"{points:+.3f} ± {error:.3f}",
         )  # fmt: skip
     return table
 

@@ -31,14 +31,14 @@ class Claim:
         return self.values.get("identity")
 
     @property
-    def admitted(self) -> bool:
-        """Whether it may be trained."""
-        return "admitted" in self.values
+    def is_claimed(self) -> bool:
+        """Whether some driver trains or looks at it now."""
+        return self.state == "RUNNING" and "claimed" in self.values
 
     @property
-    def is_in_training(self) -> bool:
-        """Whether some driver trains it now."""
-        return self.state == "RUNNING" and self.admitted
+    def is_admitted(self) -> bool:
+        """Whether some driver trains it now for at least an epoch, so that it will count."""
+        return self.state == "RUNNING" and "admitted" in self.values
 
     @property
     def result(self) -> str:
@@ -64,7 +64,7 @@ def queue(
         values_of = {"trial": each, **(values or {})}
         if connection.execute(text(_QUEUE + only), values_of).rowcount:
             connection.execute(_FORGET_HEARTBEAT, {"trial": each})
-            connection.execute(_FORGETADMITTED, {"trial": each})
+            connection.execute(_FORGET_CLAIM, {"trial": each})
 
 
 _QUEUE = "UPDATE trials SET state = 'WAITING' WHERE trial_id = :trial AND state = 'RUNNING'"
@@ -73,12 +73,11 @@ ONLY_MINE = (
     "AND a.key = 'driver' AND a.value_json = :driver)"
 )
 _FORGET_HEARTBEAT = text("DELETE FROM trial_heartbeats WHERE trial_id = :trial")
-_FORGETADMITTED = text(
-    "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = 'admitted'"
+_FORGET_CLAIM = text(
+    "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key IN ('claimed', 'admitted')"
 )
-ADMIT = text(
-    "INSERT INTO trial_user_attributes (trial_id, key, value_json) "
-    "VALUES (:trial, 'admitted', 'true')"
+MARK = text(
+    "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (:trial, :mark, 'true')"
 )
 RUNNING = text(
     "SELECT t.trial_id, t.datetime_start, h.heartbeat FROM trials AS t "
@@ -90,7 +89,7 @@ RUNNING = text(
 _CLAIMS = text(
     "SELECT t.number, t.state, a.key, a.value_json FROM trials AS t "
     "LEFT JOIN trial_user_attributes AS a ON a.trial_id = t.trial_id "
-    "AND a.key IN ('state', 'identity', 'admitted') "
+    "AND a.key IN ('state', 'identity', 'claimed', 'admitted') "
     "WHERE t.study_id = :study AND t.number >= :below"
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,20 @@ from mnist_arch.recipe import RECIPES, Judge, Protocol, Recipe
 from mnist_arch.rules import Rules
 from search.names import require_name
 
-VERSION = 2
-"""Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now."""
+VERSION = 3
+"""Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now; before
+version 3 there were no looks, one goal and one default sampler."""
+
+LOOKS = (0.25, 1.0, 3.0)
+"""Lengths of the looks, in epochs, where none are given: those shorter than the full training."""
 
 HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
 """Images to fit: of the protocol `holdout`, and all there are."""
 
 FOLDS = 6
 """Trainings of a confirmation by folds, as `mnist_arch.folds.FOLDS`, which needs torch."""
+LEAST_IMAGES = 10
+"""Fewest images that a training fits: one of each class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +40,9 @@ class StudyConfig:
     `epochs` is the length of a full training (None: the epoch limit less one), `train_images` a
     stratified subset to fit (None: all of the protocol's). `search_recipe` also searches the
     learning rate, the weight decay and the augmentation. `goal`, `sampler` and `schedule` are
-    names in `search.goals`, `search.samplers` and `search.schedules`. Raises `UserError` where
-    the choices clash.
+    names in `search.goals`, `search.samplers` and `search.schedules`. `looks` are the lengths, in
+    epochs, of the shorter complete trainings of the schedule `looks` (None: `LOOKS`, as far as
+    they are shorter than a full training). Raises `UserError` where the choices clash.
     """
 
     seed: int = 0
@@ -44,9 +52,10 @@ class StudyConfig:
     rules: Rules = field(default_factory=Rules)
     recipe: Recipe = RECIPES["default"]
     search_recipe: bool = False
-    goal: str = "accuracy"
-    sampler: str = "tpe"
-    schedule: str = "halving"
+    goal: str = "pareto"
+    sampler: str = "mutation"
+    schedule: str = "looks"
+    looks: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         limit = self.rules.epoch_limit
@@ -60,12 +69,55 @@ class StudyConfig:
                 "give fewer, or a higher --epoch-limit"
             )
         if self.train_images is not None:
-            _require("--train-images", self.train_images, 10, TRAIN_IMAGES)
+            _require("--train-images", self.train_images, LEAST_IMAGES, TRAIN_IMAGES)
             if self.protocol == "holdout" and self.train_images > HOLDOUT_TRAIN_IMAGES:
                 raise UserError(
                     f"--train-images {self.train_images:,}: --protocol holdout has "
                     f"{HOLDOUT_TRAIN_IMAGES:,} images to fit; give at most that many"
                 )
+        self._settle_looks()
+
+    def _settle_looks(self) -> None:
+        """Fill in the looks where none are given; raises `UserError` for those that cannot be."""
+        if self.schedule != "looks":
+            object.__setattr__(self, "looks", ())
+        elif self.looks is None:
+            looks = tuple(look for look in LOOKS if self._fault(look) is None)
+            object.__setattr__(self, "looks", looks)
+        else:
+            object.__setattr__(self, "looks", tuple(map(float, self.looks)))
+        given = ",".join(f"{look:g}" for look in self.look_lengths)
+        for before, look in pairwise((0.0, *self.look_lengths)):
+            fault = self._fault(look)
+            if look <= before:
+                fault = "each must be longer than the one before it"
+            if fault is not None:
+                raise UserError(
+                    f"--looks {given}: {fault}; give increasing lengths such as 0.25,1,3, or none"
+                )
+
+    def _fault(self, look: float) -> str | None:
+        """What is wrong with a look of that length, if anything."""
+        if not 0 < look < self.full_epochs:
+            return (
+                f"{look:g} epochs given, must be above 0 and shorter than a full training "
+                f"({self.full_epochs} epochs)"
+            )
+        if look > 1 and look != int(look):
+            return f"{look:g} epochs given, must be a whole number above 1"
+        if look < 1 and self.images_of(look) < LEAST_IMAGES:
+            return f"{look:g} of an epoch is fewer than {LEAST_IMAGES} images"
+        return None
+
+    def images_of(self, look: float) -> int:
+        """How many images a look shorter than an epoch fits."""
+        whole = HOLDOUT_TRAIN_IMAGES if self.protocol == "holdout" else TRAIN_IMAGES
+        return round(look * (self.train_images or whole))
+
+    @property
+    def look_lengths(self) -> tuple[float, ...]:
+        """Lengths of the looks in epochs, shortest first; none where there are no looks."""
+        return self.looks or ()
 
     @property
     def full_epochs(self) -> int:
@@ -91,12 +143,16 @@ class StudyConfig:
         equal trials, have equal ones.
         """
         values = StudyConfig.from_dict(self.to_dict()).to_dict()  # 10 and 10.0 are one
+        values["version"] = 2  # identities are older than the versions that followed
+        if not values["looks"]:
+            del values["looks"]
         text = json.dumps([study, values], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """The choices as plain JSON values; the rules' names start with `rules.`."""
         values: dict[str, Any] = msgspec.to_builtins(self) | {"recipe": self.recipe.to_dict()}
+        values["looks"] = list(self.look_lengths)
         rules = {f"rules.{name}": value for name, value in values.pop("rules").items()}
         return {"version": VERSION, **values, **rules}
 
@@ -110,6 +166,8 @@ class StudyConfig:
         values = {name: value for name, value in document.items() if name not in _NOT_CHOICES}
         if "pruning" in values:
             values["schedule"] = "halving" if values.pop("pruning") else "none"
+        if document.get("version", 1) < 3:
+            values = {"goal": "accuracy", "sampler": "tpe", "schedule": "halving", **values}
         values["rules"] = {
             name.removeprefix("rules."): values.pop(name)
             for name in list(values)

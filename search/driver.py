@@ -24,7 +24,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, text
 
-from search.claims import ADMIT, ONLY_MINE, RUNNING, SharedWork, queue, read_claims
+from search.claims import MARK, ONLY_MINE, RUNNING, Claim, SharedWork, queue, read_claims
 from search.patience import PatientStorage
 
 HEARTBEAT_SECONDS = 30
@@ -47,13 +47,6 @@ class Known:
 
     below: int = 0
     trained: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a design may not be trained now: trial `twin` has the same; None: enough are trained."""
-
-    twin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,35 +88,47 @@ class Driver:
         """A trial as it is stored now."""
         return self.storage.get_trial(self._id(number))
 
-    def admit(self, trial: optuna.Trial, most: int, known: Known, trained: Sequence[str],
-              not_tried: Sequence[str]) -> Refusal | None:  # fmt: skip
-        """Let a trial's design be trained, or say why not.
+    def claim(self, trial: optuna.Trial, known: Known, not_tried: Sequence[str]) -> int | None:
+        """Claim a trial's design; returns the number of another trial that has it, None if none.
 
-        With those that were trained, states `trained`, and those that are in training anywhere
-        there are never more than `most`; and no design is trained that another trial trains or
-        has tried to, which is one that ended in any state but `not_tried`.
+        Another has it that trains it now, or that ended in any state but `not_tried`.
         """
 
-        def decide(connection: Connection) -> Refusal | None:
+        def decide(connection: Connection) -> int | None:
             rows = read_claims(connection, self._study_id, known.below)
             mine = rows.pop(trial.number)
-            running = [number for number, row in rows.items() if row.is_in_training]
-            done = {number: row.result for number, row in rows.items() if row.result}
-            same = [
-                number
-                for number in sorted([*running, *done])
-                if rows[number].identity == mine.identity and done.get(number) not in not_tried
-            ]
-            if same:
-                return Refusal(same[0])
-            if known.trained + len(running) + sum(s in trained for s in done.values()) >= most:
-                return Refusal()
-            if not mine.admitted:
-                connection.execute(ADMIT, {"trial": self._id(trial.number)})
+            for number in sorted(rows):
+                row = rows[number]
+                tried = row.is_claimed or (row.result and row.result not in not_tried)
+                if tried and row.identity == mine.identity:
+                    return number
+            self._mark(connection, trial, mine, "claimed")
             return None
 
         self._id(trial.number)  # read before, outside of the transaction
         return self._alone(decide)
+
+    def admit(self, trial: optuna.Trial, most: int, known: Known, trained: Sequence[str]) -> bool:
+        """Let a claimed design be trained for an epoch or more; False if there are enough.
+
+        With those that were trained, states `trained`, and those that are in training anywhere
+        there are never more than `most`.
+        """
+
+        def decide(connection: Connection) -> bool:
+            rows = read_claims(connection, self._study_id, known.below)
+            mine = rows.pop(trial.number)
+            count = sum(row.is_admitted or row.result in trained for row in rows.values())
+            if known.trained + count >= most:
+                return False
+            self._mark(connection, trial, mine, "admitted")
+            return True
+
+        return self._alone(decide)
+
+    def _mark(self, connection: Connection, trial: optuna.Trial, claim: Claim, mark: str) -> None:
+        if mark not in claim.values:
+            connection.execute(MARK, {"trial": self._id(trial.number), "mark": mark})
 
     def elsewhere(self) -> int:
         """How many designs other drivers train now."""

@@ -45,12 +45,19 @@ Outcome = Literal["finished", "stopped", "diverged", "out of memory", "died"]
 class Budget:
     """What a training may cost: `epochs` over `train_images` (None: all of the protocol's).
 
-    After each epoch in `checkpoints`, who ordered it decides whether it goes on.
+    After each epoch in `checkpoints`, who ordered it decides whether it goes on. `look` is the
+    length in epochs of a look at the design, see `search.looks`; None for a full training.
     """
 
     epochs: int
     train_images: int | None = None
     checkpoints: tuple[int, ...] = ()
+    look: float | None = None
+
+    @property
+    def length(self) -> float:
+        """Its length in epochs; below 1 for a look at a share of the images."""
+        return self.epochs if self.look is None else self.look
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import record
 from search.driver import Driver, Known
-from search.record import TRAINED, TrialRecord
+from search.looks import Judged, Predictor
+from search.record import TO_THE_END, TRAINED, TrialRecord
 from search.storage import FINISHED, UNFINISHED
 from search.tables.files import StudyFiles
 
@@ -26,9 +27,29 @@ class History:
     files: StudyFiles
     _identities: dict[str, int] = field(default_factory=dict)
     _curves: dict[int, Mapping[int, float]] = field(default_factory=dict)
+    _judged: dict[int, Judged] = field(default_factory=dict)
+    _passed: set[int] = field(default_factory=set)
     _seen: set[int] = field(default_factory=set)
     _counted: set[int] = field(default_factory=set)
     _known: Known = field(default_factory=Known)
+    _predictor: Predictor | None = None
+
+    @property
+    def predictor(self) -> Predictor:
+        """What predicts the end of a full training, from all designs that had one."""
+        if self._predictor is None:
+            self._predictor = Predictor([each for each in self._judged.values() if each.full])
+        return self._predictor
+
+    @property
+    def looked(self) -> list[Judged]:
+        """The designs that had looks, in the order of their trials."""
+        return [self._judged[number] for number in sorted(self._judged)]
+
+    @property
+    def passed(self) -> list[Judged]:
+        """The designs that pass."""
+        return [self._judged[number] for number in sorted(self._passed)]
 
     def load(self) -> None:
         """Take over what the study has; its tables are then as its database is."""
@@ -81,8 +102,18 @@ class History:
         found = record.read(trial)
         self._seen.add(trial.number)
         if found.state in TRAINED:
-            self._curves[trial.number] = trial.intermediate_values
             self._counted.add(trial.number)
-        if found.state in (*TRAINED, "broken"):
+        if found.state in TRAINED and found.epochs:
+            self._curves[trial.number] = {e.epoch: e.validation_accuracy for e in found.epochs}
+        if found.looks or found.state in TO_THE_END:
+            self._judge(found)
+        if found.state in (*TRAINED, "screened", "broken"):
             self._identities.setdefault(trial.user_attrs["identity"], trial.number)
         return found
+
+    def _judge(self, found: TrialRecord) -> None:
+        self._judged[found.number] = found.judged(self.files.config.full_epochs)
+        if found.state == "passed":
+            self._passed.add(found.number)
+        if found.state in TO_THE_END:
+            self._predictor = None

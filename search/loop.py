@@ -16,14 +16,12 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist_arch.design import Design
 from mnist_arch.errors import MachineError
-from mnist_arch.references import BASELINE
 from mnist_arch.training import EpochRecord
 from search import record
 from search.config import StudyConfig
 from search.driver import HEARTBEAT_SECONDS, Driver, seed_number
-from search.evaluate import Budget, Epoch, Result, Task
+from search.evaluate import Epoch, Result, Task
 from search.executors import Event, Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
 from search.goals import GOALS
@@ -31,8 +29,8 @@ from search.history import History
 from search.interrupts import Interrupts
 from search.proposals import Proposal, propose
 from search.record import NOT_TRIED, TRAINED, TrialRecord
-from search.schedules import SCHEDULES
-from search.seeds import trial_seed
+from search.running import RunningTrial
+from search.schedules import SCHEDULES, Decision, Standing, full_budget
 from search.tables.files import StudyFiles
 
 POLL_SECONDS = 1.0
@@ -44,33 +42,6 @@ PROPOSALS_IN_A_ROW = 300
 
 BROKEN_IN_A_ROW = 3
 """Designs that the machine may fail to train, with none trained in between, before a run ends."""
-
-
-@dataclass(slots=True)
-class RunningTrial:
-    """A design in training, and the trials that propose the same.
-
-    `reported` are the epochs that Optuna knows of, also from an attempt that was cut short.
-    """
-
-    proposal: Proposal
-    seed: int
-    reported: set[int]
-    budget: Budget
-    worker: str = ""
-    epochs: list[Epoch] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-    duplicates: list[optuna.Trial] = field(default_factory=list)
-
-    @property
-    def trial(self) -> optuna.Trial:
-        """Its trial."""
-        return self.proposal.trial
-
-    @property
-    def design(self) -> Design:
-        """What is trained."""
-        return self.proposal.design
 
 
 class Watcher(Protocol):
@@ -148,9 +119,14 @@ class Loop:
         """Whether to propose another design now."""
         if not self.stop_reason and self.time_is_up:
             self.stop_reason = f"Stopped by --timeout {self.timeout_seconds:g}."
-        missing = self.trials - self.files.trained - len(self._running) - self._elsewhere
-        is_full = missing <= 0 or time.monotonic() < self._full_until
+        is_full = self._missing <= 0 or time.monotonic() < self._full_until
         return not (self.stop_reason or is_full) and self.executor.free > 0
+
+    @property
+    def _missing(self) -> int:
+        """How many more designs may be trained for at least an epoch."""
+        counting = sum(running.counts for running in self._running.values())
+        return self.trials - self.files.trained - counting - self._elsewhere
 
     @property
     def _waits_for_others(self) -> bool:
@@ -165,7 +141,7 @@ class Loop:
         self._in_a_row += 1
         if proposal.plan is None:
             self._finish(proposal.trial, TrialState.PRUNED)
-        elif not self._is_duplicate(proposal) and self._is_admitted(proposal):
+        elif not self._is_duplicate(proposal):
             self._train(proposal, attempts)
             self._in_a_row = 0
         if self._in_a_row >= PROPOSALS_IN_A_ROW:
@@ -182,27 +158,12 @@ class Loop:
                 running.duplicates.append(proposal.trial)
                 return True
         original = self.history.original(proposal.identity)
+        if original is None:
+            twin = self.driver.claim(proposal.trial, self.history.known(), NOT_TRIED)
+            original = None if twin is None else self.driver.look(twin)
         if original is not None:
             self._tell_duplicate(proposal.trial, original)
         return original is not None
-
-    def _is_admitted(self, proposal: Proposal) -> bool:
-        """Whether no other driver has the same design, and the study lacks one still.
-
-        A proposal too many goes back into the queue, for whoever lacks one later.
-        """
-        trial = proposal.trial
-        known = self.history.known()
-        refusal = self.driver.admit(trial, self.trials, known, TRAINED, NOT_TRIED)
-        if refusal is None:
-            return True
-        if refusal.twin is not None:
-            self._tell_duplicate(trial, self.driver.look(refusal.twin))
-        else:
-            self.driver.release([trial.number])
-            self._in_a_row -= 1
-            self._full_until = time.monotonic() + OTHERS_SECONDS
-        return False
 
     def _tell_duplicate(self, trial: optuna.Trial, original: FrozenTrial) -> None:
         """Tell Optuna what the same design was worth, without training it again.
@@ -222,40 +183,78 @@ class Loop:
         self._finish(trial, TrialState.PRUNED)
 
     def _train(self, proposal: Proposal, attempts: Attempts) -> None:
-        """Order a design's training, unless too many attempts at it failed before."""
+        """Order a design's first training, unless too many attempts at it failed before."""
         number = proposal.trial.number
         there = self.driver.look(number)
-        budget = SCHEDULES[self.config.schedule].next_budget(self.config, [])
-        assert budget is not None, "a schedule trains every design at least once"
-        seed = trial_seed(self.config.seed, seed_number(there), "training")
-        running = RunningTrial(proposal, seed, set(there.intermediate_values), budget)
+        running = RunningTrial(
+            proposal, seed_number(there), set(there.intermediate_values),
+            list(record.read_looks(there.user_attrs)),
+        )  # fmt: skip
         self._running[number] = running
         failed = there.user_attrs.get("failed_attempts", 0)
         if failed >= MOST_ATTEMPTS:
             reason = f"{there.user_attrs.get('last_failure', 'failed')}, {failed} times"
             self._conclude(running, Result("died", reason=reason))
         else:
-            self._submit(running, attempts, failed)
+            self._go_on(running, attempts, failed)
 
-    def _submit(self, running: RunningTrial, attempts: Attempts, failed: int = 0) -> None:
-        recipe = running.proposal.recipe
+    def _go_on(self, running: RunningTrial, attempts: Attempts, failed: int = 0) -> None:
+        """Order a design's next training, or conclude it with the looks that it has had."""
+        decision = self._decide(running)
+        if decision.budget is None:
+            self._conclude(running, Result("stopped", reason=decision.reason))
+            return
+        if decision.budget.length >= 1 and not running.counts and not self._is_admitted(running):
+            return
+        running.budget, running.epochs = decision.budget, []
         task = Task(
-            running.design, self.config.rules, recipe, running.budget, running.seed,
-            self.config.protocol,
+            running.design, self.config.rules, running.proposal.recipe, running.budget,
+            running.seed(self.config.seed), self.config.protocol,
         )  # fmt: skip
         attempts.submit(running.trial.number, task, failed)
+
+    def _is_admitted(self, running: RunningTrial) -> bool:
+        """Whether the study lacks a trained design still; if not, a design is left as it is.
+
+        One that was looked at stays screened; any other goes back into the queue, for whoever lacks
+        one later.
+        """
+        trial, known = running.trial, self.history.known()
+        if self._missing > 0 and self.driver.admit(trial, self.trials, known, TRAINED):
+            return True
+        if running.looks:
+            reason = f"the study has its {self.trials:,} trained designs"
+            self._conclude(running, Result("stopped", reason=reason))
+        else:
+            del self._running[trial.number]
+            self.driver.release([trial.number])
+            self._full_until = time.monotonic() + OTHERS_SECONDS
+        return False
+
+    def _decide(self, running: RunningTrial) -> Decision:
+        """What a design is trained for next: the baseline in full, others as the schedule says."""
+        if running.is_baseline:
+            return Decision(full_budget(self.config, running.proposal.epochs))
+        standing = Standing(
+            running.judged, self.history.looked, self.history.passed,
+            GOALS[self.config.goal], self.history.predictor.loss,
+        )  # fmt: skip
+        decision = SCHEDULES[self.config.schedule].next_budget(self.config, standing)
+        if decision.budget is None or not running.looks:
+            return decision
+        return Decision(None, self.stop_reason) if self.stop_reason else decision
 
     # what is heard of trainings
 
     def _note_failed_attempt(self, number: int, worker: str, reason: str, failed: int) -> None:
         running = self._running[number]
-        if running.design == BASELINE and failed >= MOST_ATTEMPTS:
+        if running.is_baseline and failed >= MOST_ATTEMPTS:
             raise MachineError(
                 f"the assignment's own design could not be trained in {failed} attempts "
                 f"({reason}), perhaps for lack of memory; finished trials are kept. Try "
                 "--workers 1, then the same command again"
             )
-        if running.design != BASELINE:
+        if not running.is_baseline:
             with suppress(UpdateFinishedTrialError):  # it is another driver's now
                 running.trial.set_user_attr("failed_attempts", failed)
                 running.trial.set_user_attr("last_failure", reason)
@@ -279,7 +278,11 @@ class Loop:
         if event.result is not None:
             del self._running[event.key]
             self.watcher.note(f"trial {event.key} was taken over by another driver")
-        elif event.epoch is not None and event.epoch.epoch in running.budget.checkpoints:
+        elif (
+            event.epoch is not None
+            and running.budget
+            and event.epoch.epoch in running.budget.checkpoints
+        ):
             self.executor.answer(event.key, "taken over by another driver")
 
     def _hear_epoch(self, running: RunningTrial, epoch: Epoch) -> None:
@@ -287,40 +290,40 @@ class Loop:
         running.epochs = [*running.epochs[: epoch.epoch - 1], epoch]
         assert isinstance(epoch, EpochRecord)
         accuracy = epoch.validation_accuracy
-        if not running.results and epoch.epoch not in running.reported:
+        assert running.budget is not None
+        reports = running.budget.look is None and len(self.driver.study.directions) == 1
+        if reports and epoch.epoch not in running.reported:
             running.trial.report(accuracy, epoch.epoch)
             running.reported.add(epoch.epoch)
         if epoch.epoch not in running.budget.checkpoints:
             return
         reason = ""
-        if running.design != BASELINE:  # so that every study has its figure
+        if not running.is_baseline:  # so that every study has its figure
             others = self.history.other_curves(running.trial.number)
             schedule = SCHEDULES[self.config.schedule]
             reason = schedule.stop_reason(epoch.epoch, accuracy, others)
         self.executor.answer(running.trial.number, reason)
 
     def _hear_result(self, running: RunningTrial, result: Result, attempts: Attempts) -> None:
-        running.results.append(result)
-        budget = None
-        if result.outcome == "finished":
-            budget = SCHEDULES[self.config.schedule].next_budget(self.config, running.results)
-        if budget is None:
+        """Go on after a look; whatever else ends is the design's last training."""
+        assert running.budget is not None
+        if running.budget.look is None or result.outcome != "finished":
             self._conclude(running, result)
-        else:
-            running.budget, running.epochs = budget, []
-            self._submit(running, attempts)
+            return
+        running.keep_look(result, self.config.seed)
+        record.write_looks(running.trial, running.looks)
+        record.write_machine(running.trial, result, running.worker)
+        running.budget = None
+        self._go_on(running, attempts)
 
     def _conclude(self, running: RunningTrial, result: Result) -> None:
         """Record a design's last result and tell Optuna; its duplicates are told the same."""
-        state = self._state(result)
+        state = self._state(running, result)
         trial = running.trial
-        record.write_result(trial, result, running.seed, running.worker)
+        if running.budget is not None and running.budget.look is None:
+            record.write_result(trial, result, running.seed(self.config.seed), running.worker)
         record.write_state(trial, state, result.reason)
-        values = None
-        if state in record.TO_THE_END:
-            assert running.proposal.plan is not None
-            goal = GOALS[self.config.goal]
-            values = goal.values(running.proposal.plan, result.epochs)
+        values = self._values(running, state, result)
         self._finish(trial, TrialState.PRUNED if values is None else TrialState.COMPLETE, values)
         del self._running[trial.number]
         for duplicate in running.duplicates:
@@ -333,10 +336,28 @@ class Loop:
                 "--workers 1, then the same command again"
             )
 
-    def _state(self, result: Result) -> str:
+    def _values(
+        self, running: RunningTrial, state: str, result: Result
+    ) -> tuple[float, ...] | None:
+        """What Optuna is told: by the full training, or by what the looks predict of it."""
+        judged, goal = running.judged, GOALS[self.config.goal]
+        if running.looks:
+            predicted = self.history.predictor.loss(judged)
+            record.write_prediction(running.trial, predicted)
+        if state in record.TO_THE_END:
+            assert running.budget is not None
+            full = record.look_of(result.epochs, running.budget.length)
+            return goal.values(judged, full.loss)
+        if running.looks and state in ("pruned", "screened"):
+            return goal.values(judged, predicted)
+        return None
+
+    def _state(self, running: RunningTrial, result: Result) -> str:
         if result.outcome == "finished":
             passed = result.epochs[-1].validation_accuracy >= self.config.rules.target
             return "passed" if passed else "missed"
+        if result.outcome in ("stopped", "diverged") and not running.counts:
+            return "screened"
         return {"stopped": "pruned", "diverged": "failed"}.get(result.outcome, "broken")
 
     def _finish(

@@ -88,6 +88,18 @@ def share(text: str) -> float:
     return value
 
 
+def looks(text: str) -> tuple[float, ...]:
+    """An option type: lengths of looks in epochs, such as 0.25,1,3; empty for `none`."""
+    if text == "none":
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} given, must be lengths in epochs such as 0.25,1,3, or none"
+        ) from None
+
+
 def name(text: str) -> str:
     """An option type: a name that is safe as a folder's."""
     try:

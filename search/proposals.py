@@ -15,6 +15,7 @@ from search.config import StudyConfig
 from search.driver import Driver
 from search.goals import GOALS
 from search.space import Space
+from search.starting import GIVEN_DESIGN
 from search.tables.describe import describe
 
 
@@ -22,14 +23,25 @@ from search.tables.describe import describe
 class Proposal:
     """What a trial proposes; `plan` is None where the rules refuse the design.
 
-    `identity` tells whether two proposals are the same, see `record.identity`.
+    `epochs` is the length of the full training. `identity` tells whether two proposals are the
+    same, see `record.identity`.
     """
 
     trial: optuna.Trial
     design: Design
     recipe: Recipe
+    epochs: int
     identity: str
     plan: Plan | None
+
+
+def space_of(config: StudyConfig) -> Space:
+    """The space that a study's proposals come from."""
+    lengths = GOALS[config.goal].lengths
+    if lengths is not None:
+        least, most = (min(length, config.full_epochs) for length in lengths)
+        lengths = (least, most)
+    return Space(config.rules.strict, config.search_recipe, config.rules.parameter_limit, lengths)
 
 
 def propose(driver: Driver, config: StudyConfig) -> Proposal:
@@ -38,24 +50,31 @@ def propose(driver: Driver, config: StudyConfig) -> Proposal:
     Optuna learns by how much limits are broken.
     """
     trial = driver.ask()
-    space = Space(config.rules.strict, config.search_recipe)
+    space = space_of(config)
     design = space.suggest_design(trial)
     recipe = space.suggest_recipe(trial, config.recipe)
+    epochs = space.suggest_epochs(trial, config.full_epochs)
+    given = trial.user_attrs.get(GIVEN_DESIGN)
+    if given is not None:
+        design, epochs = Design.from_dict(given), config.full_epochs
     searched = recipe.to_dict() if config.search_recipe else None
-    record.write_proposal(trial, design, searched)
+    record.write_proposal(trial, design, searched, epochs if space.lengths else None)
     trial.set_user_attr("network", describe(design))
-    plan, rejections = _checked(design, config)
+    plan, rejections = _checked(design, config, epochs)
     if rejections:
         record.write_rejections(trial, rejections)
     known = driver.look(trial.number).constraints  # of a trial that was cut short
     for name, value in GOALS[config.goal].constraints(rejections).items():
         if name not in known:
             trial.set_constraint(name, value)
-    return Proposal(trial, design, recipe, record.identity(design, searched), plan)
+    identity = record.identity(design, searched, epochs if space.lengths else None)
+    return Proposal(trial, design, recipe, epochs, identity, plan)
 
 
-def _checked(design: Design, config: StudyConfig) -> tuple[Plan | None, tuple[Rejection, ...]]:
+def _checked(
+    design: Design, config: StudyConfig, epochs: int
+) -> tuple[Plan | None, tuple[Rejection, ...]]:
     try:
-        return config.rules.check(design, config.full_epochs), ()
+        return config.rules.check(design, epochs), ()
     except Rejected as rejected:
         return None, rejected.rejections

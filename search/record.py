@@ -11,22 +11,25 @@ from typing import Any, Protocol
 from optuna.trial import FrozenTrial
 
 from mnist_arch.design import Design
+from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejection
 from mnist_arch.training import EpochRecord
 from search.evaluate import Result
+from search.looks import SMALLEST_LOSS, Judged, Look
 
 TO_THE_END = ("passed", "missed")
 """States of trials that trained a design to its last epoch."""
 
 TRAINED = (*TO_THE_END, "pruned", "failed")
-"""States of trials that trained a design; these count towards `--trials`."""
+"""States of trials that trained a design for at least an epoch; these count for `--trials`."""
 
-STATES = (*TRAINED, "rejected", "duplicate", "broken", "interrupted")
+STATES = (*TRAINED, "screened", "rejected", "duplicate", "broken", "interrupted")
 """All states of a finished trial.
 
-`broken`: the machine failed its training each time (killed, out of memory). `interrupted`: of a
-study that an earlier version of the program made, whose interrupted trials got another number.
+`screened`: only looked at for less than an epoch. `broken`: the machine failed its training each
+time (killed, out of memory). `interrupted`: of a study that an earlier version of the program made,
+whose interrupted trials got another number.
 """
 
 NOT_TRIED = ("rejected", "duplicate", "interrupted")
@@ -43,11 +46,28 @@ class Attributes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LookRecord:
+    """One look at a design: its length in epochs, its seed and the epochs that it was trained."""
+
+    length: float
+    seed: int
+    epochs: tuple[EpochRecord, ...]
+
+    @property
+    def look(self) -> Look:
+        """What it measured."""
+        return look_of(self.epochs, self.length)
+
+
+@dataclass(frozen=True, slots=True)
 class TrialRecord:
     """One finished trial: `state` is one of `STATES`.
 
-    `epochs` are those of its last training. `reason` says in one line why a trial was rejected,
-    pruned, failed or not trained; `duplicate_of` is the trial that has the same design.
+    `looks` are its shorter trainings, `epochs` those of its full training, as far as it came.
+    `predicted_loss` is the validation loss, in nats, that its looks predicted for the end of the
+    full training. `reason` says in one line why a trial was rejected, pruned, failed or not trained
+    further; `duplicate_of` is the trial that has the same design. `full_epochs` is the length of
+    the full training where that was proposed, too.
     """
 
     number: int
@@ -62,27 +82,86 @@ class TrialRecord:
     device: str
     worker: str
     recipe: dict[str, Any] | None
+    looks: tuple[LookRecord, ...] = ()
+    predicted_loss: float | None = None
+    full_epochs: int | None = None
+
+    @property
+    def last_epochs(self) -> tuple[EpochRecord, ...]:
+        """The epochs of its last training, the full one or a look."""
+        return self.epochs or (self.looks[-1].epochs if self.looks else ())
+
+    @property
+    def seconds(self) -> float:
+        """What all its trainings took."""
+        every = [*(epoch for look in self.looks for epoch in look.epochs), *self.epochs]
+        return sum(epoch.seconds for epoch in every)
+
+    def judged(self, full_epochs: int) -> Judged:
+        """It as goals and schedules see it; `full_epochs` is the study's full training."""
+        assert self.design is not None
+        whole = self.state in TO_THE_END
+        return Judged(
+            plan(self.design).parameters,
+            self.full_epochs or full_epochs,
+            tuple(look.look for look in self.looks),
+            look_of(self.epochs, float(len(self.epochs))) if whole else None,
+        )
 
 
-def identity(design: Design, recipe: dict[str, Any] | None) -> str:
-    """What makes two proposals the same: the design's fingerprint and the searched recipe."""
-    return design.fingerprint + (json.dumps(recipe, sort_keys=True) if recipe else "")
+def look_of(epochs: Sequence[EpochRecord], length: float) -> Look:
+    """What a complete training of that length measured, by its last epoch."""
+    loss = max(epochs[-1].validation_loss, SMALLEST_LOSS)
+    return Look(length, loss, epochs[-1].validation_accuracy)
 
 
-def write_proposal(trial: Attributes, design: Design, recipe: dict[str, Any] | None) -> None:
-    """Note what a trial proposes; `recipe` only where recipes are searched."""
+def identity(design: Design, recipe: dict[str, Any] | None, epochs: int | None = None) -> str:
+    """What makes two proposals the same: the fingerprint, the searched recipe, and its length."""
+    length = f" {epochs} epochs" if epochs else ""
+    return design.fingerprint + (json.dumps(recipe, sort_keys=True) if recipe else "") + length
+
+
+def write_proposal(
+    trial: Attributes, design: Design, recipe: dict[str, Any] | None, epochs: int | None = None
+) -> None:
+    """Note what a trial proposes; `recipe` and `epochs` only where these are searched."""
     trial.set_user_attr("design", design.to_dict())
-    trial.set_user_attr("identity", identity(design, recipe))
+    trial.set_user_attr("identity", identity(design, recipe, epochs))
     if recipe is not None:
         trial.set_user_attr("recipe", recipe)
+    if epochs is not None:
+        trial.set_user_attr("full_epochs", epochs)
 
 
-def write_result(trial: Attributes, result: Result, seed: int, worker: str) -> None:
-    """Note what a training measured, and where."""
-    trial.set_user_attr("seed", seed)
+def write_looks(trial: Attributes, looks: Sequence[LookRecord]) -> None:
+    """Note the looks that a trial has had."""
+    trial.set_user_attr("looks", [asdict(look) for look in looks])
+
+
+def read_looks(attributes: Mapping[str, Any]) -> tuple[LookRecord, ...]:
+    """The looks that a trial has had, finished or not."""
+    return tuple(
+        LookRecord(look["length"], look["seed"], tuple(EpochRecord(**e) for e in look["epochs"]))
+        for look in attributes.get("looks", [])
+    )
+
+
+def write_prediction(trial: Attributes, loss: float) -> None:
+    """Note the validation loss that a trial's looks predict for the end of its full training."""
+    trial.set_user_attr("predicted_loss", loss)
+
+
+def write_machine(trial: Attributes, result: Result, worker: str) -> None:
+    """Note where a training was done."""
     trial.set_user_attr("engine", result.engine)
     trial.set_user_attr("device", result.device)
     trial.set_user_attr("worker", worker)
+
+
+def write_result(trial: Attributes, result: Result, seed: int, worker: str) -> None:
+    """Note what a full training measured, and where."""
+    write_machine(trial, result, worker)
+    trial.set_user_attr("seed", seed)
     trial.set_user_attr("epochs", [asdict(epoch) for epoch in result.epochs])
 
 
@@ -127,6 +206,9 @@ def read(trial: FrozenTrial) -> TrialRecord:
         device=attributes.get("device", ""),
         worker=attributes.get("worker", ""),
         recipe=attributes.get("recipe"),
+        looks=read_looks(attributes),
+        predicted_loss=attributes.get("predicted_loss"),
+        full_epochs=attributes.get("full_epochs"),
     )
 
 

@@ -20,6 +20,8 @@ EXAMPLES = """\
       under tighter rules
   python -m search.run --study shared --storage env:STUDIES
       the same on several machines: one study on PostgreSQL, whose URL is in $STUDIES
+  python -m search.run --study tiny --goal smallest --trials 300
+      the fewest parameters that pass
 """
 
 
@@ -51,9 +53,23 @@ def make_parser() -> argparse.ArgumentParser:
         help="also search the learning rate, the weight decay and the augmentation",
     )  # fmt: skip
     group.add_argument(
-        "--no-pruning", action="store_true",
-        help="train every design to its last epoch, however poor it looks",
+        "--goal", choices=("accuracy", "smallest", "fastest", "pareto"), default="pareto",
+        help="what the search looks for: the most accurate design, the one of fewest parameters "
+        "or of fewest epochs that passes, or the front of accuracy and parameters "
+        "(default %(default)s)",
     )  # fmt: skip
+    group.add_argument(
+        "--sampler", choices=("mutation", "tpe", "nsga2", "gp", "random"), default="mutation",
+        help="who proposes designs (default %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--looks", type=common.looks, metavar="EPOCHS|none",
+        help="lengths of the short complete trainings that decide who is trained in full, such as "
+        "0.25,1,3 (the default); none trains every design in full",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-pruning", action="store_const", const=(), dest="looks", help="as --looks none"
+    )
     group.add_argument(
         "--timeout", type=common.whole(1), metavar="SECONDS",
         help="start no design after this time; those in training are finished",
@@ -80,8 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the search; returns the exit status."""
     options = make_parser().parse_args(arguments)
     config = common.config_of(
-        options, search_recipe=options.search_recipe,
-        schedule="none" if options.no_pruning else "halving",
+        options, search_recipe=options.search_recipe, goal=options.goal, sampler=options.sampler,
+        schedule="none" if options.looks == () else "looks", looks=options.looks,
     )  # fmt: skip
     run = RunConfig(
         options.study, options.results, options.trials, options.workers, options.timeout,

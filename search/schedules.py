@@ -1,4 +1,4 @@
-"""Schedules: how much of a training a design gets, and who goes on. Yours: an entry in `SCHEDULES`.
+"""Schedules: how much a design is trained, and who goes on. Yours: an entry in `SCHEDULES`.
 
 A schedule says what is trained next, and is asked at the checkpoints of a training whether it
 goes on.
@@ -6,19 +6,49 @@ goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from search.config import StudyConfig
-from search.evaluate import Budget, Result
+from search.evaluate import Budget
+from search.goals import Goal
+from search.looks import Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A design among the others of its study, when it is decided whether to train it further.
+
+    `others` are those that were looked at before, in the order of their trials, without the
+    assignment's own; `passed` are the designs that pass. `loss` predicts the validation loss of a
+    full training.
+    """
+
+    design: Judged
+    others: Sequence[Judged]
+    passed: Sequence[Judged]
+    goal: Goal
+    loss: Callable[[Judged], float]
+
+    def merit(self, design: Judged) -> float:
+        """What the goal thinks of a design, by its predicted loss: lower is better."""
+        return self.goal.merit(design, self.loss(design))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is trained next; nothing where `reason` says why the design is not trained further."""
+
+    budget: Budget | None
+    reason: str = ""
 
 
 class Schedule(Protocol):
     """Decides what training a design gets."""
 
-    def next_budget(self, config: StudyConfig, results: Sequence[Result]) -> Budget | None:
-        """What to train a design for after `results` so far; None: it is judged by the last one."""
+    def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
+        """What to train a design for after the looks that it has had."""
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
@@ -31,24 +61,94 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """A design is looked at in complete trainings of growing length, each from fresh weights.
+
+    After each look the best share of the `window` designs that were looked at last goes on to the
+    next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
+    epoch, `kept` after a longer one. The window keeps the pressure up while designs get better.
+    Chosen by `python -m benchmarks.search_efficiency`.
+    """
+
+    screened: float = 1 / 5
+    kept: float = 1 / 3
+    window: int = 60
+
+    def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
+        """The next look, or the full training after the last one."""
+        design = standing.design
+        lengths = [look for look in config.look_lengths if look < design.epochs]
+        if design.looks:
+            why_not = self._why_not(config, standing)
+            if why_not:
+                return Decision(None, why_not)
+        longer = [length for length in lengths if length > _length(design)]
+        if not longer:
+            return Decision(full_budget(config, design.epochs))
+        if longer[0] < 1:
+            images = config.images_of(longer[0])
+            return Decision(Budget(1, images, look=longer[0]))
+        return Decision(Budget(int(longer[0]), config.train_images, look=longer[0]))
+
+    def _why_not(self, config: StudyConfig, standing: Standing) -> str:
+        design, length = standing.design, _length(standing.design)
+        unwanted = standing.goal.why_unwanted(
+            design, standing.loss(design), standing.passed, config.rules.target
+        )
+        if unwanted:
+            return unwanted
+        share = self.screened if length < 1 else self.kept
+        looked = [other for other in standing.others if _has_look(other, length)][-self.window :]
+        mine = standing.merit(design)
+        better = sum(standing.merit(cut(other, length)) <= mine for other in looked)
+        if better < int(share * (len(looked) + 1)):
+            return ""
+        return f"not among the best {share:.0%} after a look of {length:g} epochs"
+
+    def stop_reason(
+        self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
+    ) -> str:
+        """No training is stopped before the end of its schedule."""
+        return ""
+
+
+def _length(design: Judged) -> float:
+    return design.looks[-1].epochs if design.looks else 0.0
+
+
+def _has_look(design: Judged, length: float) -> bool:
+    return any(look.epochs == length for look in design.looks)
+
+
+def cut(design: Judged, length: float) -> Judged:
+    """A design as it was known after its look of that length."""
+    looks = tuple(look for look in design.looks if look.epochs <= length)
+    return Judged(design.parameters, design.epochs, looks)
+
+
+def full_budget(config: StudyConfig, epochs: int, checkpoints: tuple[int, ...] = ()) -> Budget:
+    """The budget of a full training."""
+    return Budget(epochs, config.train_images, checkpoints)
+
+
+@dataclass(frozen=True, slots=True)
 class Halving:
     """Asynchronous successive halving (Li et al., arXiv:1810.05934) on validation accuracy.
 
     After `first` epochs, and after each further multiple by `factor`, the best share of
     1 / `factor` goes on, the training asked about among them. A first rung of 2 would put the
-    third one at 18 of 19 epochs, where stopping saves nothing. `python -m benchmarks.pruners`
-    compares it with others.
+    third one at 18 of 19 epochs, where stopping saves nothing. It judges in the middle of a
+    schedule, which says little of its end: `python -m benchmarks.search_efficiency` compares it
+    with looks.
     """
 
     first: int = 3
     factor: int = 3
 
-    def next_budget(self, config: StudyConfig, results: Sequence[Result]) -> Budget | None:
+    def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
         """One full training, asked about at each rung."""
-        if results:
-            return None
-        epochs = config.full_epochs
-        return Budget(epochs, config.train_images, self.rungs(epochs))
+        epochs = standing.design.epochs
+        return Decision(full_budget(config, epochs, self.rungs(epochs)))
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """The epochs of a training, before its last, after which it is asked about."""
@@ -74,9 +174,9 @@ class Halving:
 class Full:
     """Every design is trained to its last epoch, however poor it looks."""
 
-    def next_budget(self, config: StudyConfig, results: Sequence[Result]) -> Budget | None:
+    def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
         """One full training."""
-        return None if results else Budget(config.full_epochs, config.train_images)
+        return Decision(full_budget(config, standing.design.epochs))
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
@@ -89,5 +189,5 @@ def _ordinal(factor: int) -> str:
     return {2: "half", 3: "third"}.get(factor, f"1/{factor}")
 
 
-SCHEDULES: dict[str, Schedule] = {"halving": Halving(), "none": Full()}
-"""Schedules by name: `--no-pruning` is `none`."""
+SCHEDULES: dict[str, Schedule] = {"looks": Looks(), "halving": Halving(), "none": Full()}
+"""Schedules by name: `--looks none` is `none`."""

@@ -29,9 +29,9 @@ from search.goals import GOALS
 from search.history import History
 from search.loop import Loop
 from search.pages.after import report_after
+from search.proposals import space_of
 from search.samplers import make_sampler
 from search.schedules import SCHEDULES
-from search.space import Space
 from search.starting import identity_of, load_study, start_study
 from search.storage import (
     DATABASE,
@@ -96,7 +96,7 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
         with opened_storage(url) as storage:
             study = start_study(
                 storage, run.study, config, GOALS[config.goal].directions, sampler,
-                Space(config.rules.strict, config.search_recipe).first_params(),
+                space_of(config).first_params(),
             )  # fmt: skip
             driver = Driver(study, storage)
             if shared:

@@ -13,8 +13,12 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 
 from mnist_arch.errors import UserError
+from mnist_arch.references import BASELINE
 from search.config import StudyConfig
 from search.goals import Direction
+
+GIVEN_DESIGN = "given_design"
+"""The attribute of a queued trial that says its design as it is; its parameters stand near it."""
 
 
 def start_study(
@@ -27,7 +31,8 @@ def start_study(
 ) -> optuna.Study:
     """Start a study, or continue one that was started under the same choices.
 
-    A new study has one proposal in its queue. Several drivers may start it at the same time. Raises
+    A new study has one proposal in its queue: the assignment's own design, which stands nearest to
+    the parameters `first_proposal`. Several drivers may start it at the same time. Raises
     `UserError` naming every choice that differs from those that it was started with.
     """
     with _alone(storage):
@@ -65,7 +70,8 @@ def _started(
     else:
         _require_same(name, before, config)
     if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(first_proposal)  # after a kill in between, too
+        given = {GIVEN_DESIGN: BASELINE.to_dict()}
+        study.enqueue_trial(first_proposal, user_attrs=given)  # after a kill in between, too
     return study
 
 

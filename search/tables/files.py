@@ -96,7 +96,7 @@ class StudyFiles:
         if self._is_behind or not self.is_writer():
             self.rewrite()
             return
-        self._append("trials", trials.trials_frame([row], self.identity, self._on_test))
+        self._append("trials", self._trials_frame([row]))
         if epochs:
             self._append("epochs", trials.epochs_frame(epochs, self.identity))
         if rejections:
@@ -113,16 +113,18 @@ class StudyFiles:
         self.counts[record.state] += 1
         return row, epochs, rejections
 
-    @property
-    def _on_test(self) -> bool:
-        return self.config.selected_on_test
+    def _trials_frame(self, rows: list[Row]) -> pd.DataFrame:
+        config = self.config
+        return trials.trials_frame(
+            rows, self.identity, config.selected_on_test, config.look_lengths
+        )
 
     def _append(self, name: str, frame: pd.DataFrame) -> None:
         files.append_text(self.folder / f"{name}.csv", to_csv(frame, header=False))
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """All tables of the study by name."""
-        frame = trials.trials_frame(self._trials, self.identity, self._on_test)
+        frame = self._trials_frame(self._trials)
         found = {
             "trials": frame,
             "epochs": trials.epochs_frame(self._epochs, self.identity),

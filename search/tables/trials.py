@@ -41,11 +41,14 @@ LEADERBOARD_COLUMNS = (
 )  # fmt: skip
 
 EPOCH_COLUMNS = (
-    "trial", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
+    "trial", "look", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
     "validation_accuracy", "train_seconds", "seconds", "images_per_second", "study",
 )  # fmt: skip
 
 REJECTION_COLUMNS = ("trial", "limit", "counted", "allowed", "message", "study")
+
+LOOKED_AT = (*TRAINED, "screened")
+"""States of trials of which something was measured."""
 
 _TIME_DIGITS = {"train_seconds": 3, "seconds": 3, "images_per_second": 1}
 
@@ -60,6 +63,14 @@ RANKS = ("accuracy", "parameters", "macs", "epochs", "seconds")
 """Orders by which finalists can be chosen among the designs that pass."""
 
 _SORT_COLUMNS = {"accuracy": "rank"}
+
+
+def look_columns(lengths: Sequence[float]) -> list[str]:
+    """The columns that a study with looks of these lengths adds to `trials.csv`."""
+    if not lengths:
+        return []
+    figures = [f"look_{length:g}_{name}" for length in lengths for name in ("loss", "accuracy")]
+    return [*figures, "predicted_loss"]
 
 
 def trial_row(record: TrialRecord, target: float) -> Row:
@@ -77,8 +88,13 @@ def trial_row(record: TrialRecord, target: float) -> Row:
     if record.design is not None:
         row |= design_cells(record.design)
         row["design"] = json.dumps(record.design.to_dict(), separators=(",", ":"))
-    if record.epochs and record.state in TRAINED:
+    if record.last_epochs and record.state in LOOKED_AT:
         row |= _epoch_cells(record, target)
+    for each in record.looks:
+        name, look = f"look_{each.length:g}", each.look
+        row |= {f"{name}_loss": look.loss, f"{name}_accuracy": look.accuracy}
+    if record.predicted_loss is not None:
+        row["predicted_loss"] = round(record.predicted_loss, 6)
     return row
 
 
@@ -93,30 +109,41 @@ def _recipe_cells(record: TrialRecord) -> Row:
 
 
 def _epoch_cells(record: TrialRecord, target: float) -> Row:
-    """What a trial's epochs come to; accuracy is that of the last epoch, never of a chosen one."""
-    last = record.epochs[-1]
-    seconds = sum(epoch.seconds for epoch in record.epochs)
-    train_seconds = sum(epoch.train_seconds for epoch in record.epochs)
-    images = sum(epoch.images_per_second * epoch.train_seconds for epoch in record.epochs)
+    """What a trial's last training came to; accuracy is after the last epoch, never a chosen one.
+
+    `seconds` are those of all its trainings.
+    """
+    epochs = record.last_epochs
+    last = epochs[-1]
+    seconds = sum(epoch.seconds for epoch in epochs)
+    train_seconds = sum(epoch.train_seconds for epoch in epochs)
+    images = sum(epoch.images_per_second * epoch.train_seconds for epoch in epochs)
     passes = [e.epoch for e in record.epochs if e.validation_accuracy >= target]
     return {
         "epochs": last.epoch,
         "validation_accuracy": last.validation_accuracy,
-        "best_validation_accuracy": max(e.validation_accuracy for e in record.epochs),
+        "best_validation_accuracy": max(e.validation_accuracy for e in epochs),
         "first_pass_epoch": passes[0] if passes else None,
         "train_accuracy": last.train_accuracy,
         "train_loss": last.train_loss,
         "validation_loss": last.validation_loss,
-        "seconds": round(seconds, 2),
-        "seconds_per_epoch": round(seconds / len(record.epochs), 3),
+        "seconds": round(record.seconds, 2),
+        "seconds_per_epoch": round(seconds / len(epochs), 3),
         "images_per_second": round(images / train_seconds, 1),
     }
 
 
 def epoch_rows(record: TrialRecord) -> list[Row]:
     """A trial's rows of `epochs.csv`."""
-    epochs = record.epochs if record.state in TRAINED else ()
-    return [{"trial": record.number, **asdict(epoch)} for epoch in epochs]
+    if record.state not in LOOKED_AT:
+        return []
+    trainings = [(each.length, each.epochs) for each in record.looks]
+    trainings += [(float(len(record.epochs)), record.epochs)] if record.epochs else []
+    return [
+        {"trial": record.number, "look": look, **asdict(epoch)}
+        for look, epochs in trainings
+        for epoch in epochs
+    ]
 
 
 def rejection_rows(record: TrialRecord) -> list[Row]:
@@ -124,16 +151,24 @@ def rejection_rows(record: TrialRecord) -> list[Row]:
     return [{"trial": record.number, **asdict(broken)} for broken in record.rejections]
 
 
-def trials_frame(rows: Iterable[Row], study: str, selected_on_test: bool) -> pd.DataFrame:
-    """Trials' rows as a frame, in order of their numbers; `study` is the study's identity."""
-    frame = pd.DataFrame(list(rows), columns=list(TRIAL_COLUMNS)).sort_values("trial")
+def trials_frame(
+    rows: Iterable[Row], study: str, selected_on_test: bool, looks: Sequence[float] = ()
+) -> pd.DataFrame:
+    """Trials' rows as a frame, in order of their numbers; `study` is the study's identity.
+
+    `looks` are the lengths of the study's looks, in epochs.
+    """
+    columns = [*TRIAL_COLUMNS[:-1], *look_columns(looks), TRIAL_COLUMNS[-1]]
+    frame = pd.DataFrame(list(rows), columns=columns).sort_values("trial")
     frame["selected_on_test"], frame["study"] = selected_on_test, study
     return whole_numbers(frame)
 
 
 def epochs_frame(rows: Iterable[Row], study: str) -> pd.DataFrame:
     """Epochs' rows as a frame, in order of trials and epochs."""
-    frame = pd.DataFrame(list(rows), columns=list(EPOCH_COLUMNS)).sort_values(["trial", "epoch"])
+    frame = pd.DataFrame(list(rows), columns=list(EPOCH_COLUMNS)).sort_values(
+        ["trial", "look", "epoch"], kind="stable"
+    )
     return frame.assign(study=study).round(_TIME_DIGITS).reset_index(drop=True)
 
 

@@ -17,8 +17,8 @@ from rich.text import Text
 from mnist_arch.training import EpochRecord
 from search.final_run import Finalist, FinalRun
 from search.formats import duration, percent
-from search.loop import RunningTrial
 from search.record import TO_THE_END, TRAINED, TrialRecord
+from search.running import RunningTrial
 from search.tables.describe import describe_widths, design_cells
 from search.terminal.confirmation import run_line
 from search.terminal.spark import spark
@@ -69,12 +69,12 @@ class SearchProgress:
     def _line(self, trial: TrialRecord, trained: int) -> Text:
         assert trial.design is not None
         cells = design_cells(trial.design)
-        accuracy = percent(trial.epochs[-1].validation_accuracy) if trial.epochs else "-"
-        seconds = sum(epoch.seconds for epoch in trial.epochs)
+        epochs = trial.last_epochs
+        accuracy = percent(epochs[-1].validation_accuracy) if epochs else "-"
         text = (
             f"[{trained:>{len(str(self._goal))}}/{self._goal}] trial {trial.number:<4} "
             f"{trial.state:<7} {accuracy:>8}  {cells['parameters']:>7,} parameters  "
-            f"{len(trial.epochs):>2} epochs  {duration(seconds):>7}  {cells['widths']}"
+            f"{len(epochs):>2} epochs  {duration(trial.seconds):>7}  {cells['widths']}"
         )
         reason = f"  ({trial.reason})" if trial.state == "failed" else ""
         return Text(text + reason, style=STATE_STYLES[trial.state])
@@ -91,7 +91,7 @@ class SearchProgress:
         grid.add_row(
             ProgressBar(total=self._goal, completed=trained, width=30),
             f"{trained}/{self._goal} trained",
-            f"{counts.get('passed', 0)} passed, {counts.get('rejected', 0)} proposals rejected",
+            f"{counts.get('passed', 0)} passed, {counts.get('screened', 0):,} screened",
             best,
             self._time_left(trained),
         )
@@ -132,7 +132,8 @@ CURVE_FROM = 0.03
 
 
 def _running_cells(running: RunningTrial, target: float) -> list[str]:
-    goal, widths = running.budget.epochs, describe_widths(running.design)
+    goal = running.budget.epochs if running.budget else 0
+    widths = describe_widths(running.design)
     epochs = [epoch for epoch in running.epochs if isinstance(epoch, EpochRecord)]
     if not epochs:
         return [str(running.trial.number), f"0/{goal}", "", "", "", "", widths]

@@ -12,11 +12,11 @@ from optuna.trial import TrialState
 from search.config import StudyConfig
 from search.driver import Driver
 from search.samplers import make_sampler
-from search.space import ASSIGNMENT_PARAMS
+from search.space import Space
 from search.starting import start_study
 from search.storage import opened_storage
 
-CONFIG = StudyConfig(seed=7, epochs=2)
+CONFIG = StudyConfig(seed=7, epochs=2, goal="accuracy", sampler="tpe", schedule="halving")
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def driver(url: str, config: StudyConfig = CONFIG) -> Iterator[Driver]:
 def start(opened: RDBStorage, config: StudyConfig = CONFIG, name: str = "test") -> optuna.Study:
     """Start a study, or go on with it."""
     sampler = make_sampler("tpe", config.seed)
-    return start_study(opened, name, config, ("maximize",), sampler, ASSIGNMENT_PARAMS)
+    return start_study(opened, name, config, ("maximize",), sampler, Space().first_params())
 
 
 def states(of: Driver) -> list[TrialState]:

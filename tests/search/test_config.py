@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,31 @@ def test_an_unknown_field_is_refused() -> None:
 def test_values_that_cannot_be_are_a_user_error(values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"must|cannot be read"):
         StudyConfig.from_dict({**StudyConfig().to_dict(), **values})
+
+
+def test_looks_are_those_shorter_than_the_full_training_unless_given() -> None:
+    assert StudyConfig().look_lengths == (0.25, 1.0, 3.0)
+    assert StudyConfig(epochs=2).look_lengths == (0.25, 1.0)
+    assert StudyConfig(epochs=2, train_images=30).look_lengths == (1.0,)
+    assert StudyConfig(looks=(1, 5)).look_lengths == (1.0, 5.0)
+    assert StudyConfig(schedule="none").look_lengths == ()
+
+
+@pytest.mark.parametrize(
+    ("looks", "fault"),
+    [
+        ((1, 0.5), "--looks 1,0.5: each must be longer than the one before it; give increasing"),
+        ((1, 1), "--looks 1,1: each must be longer than the one before it; give"),
+        ((1, 19), "--looks 1,19: 19 epochs given, must be above 0 and shorter than a full train"),
+        ((0, 1), "--looks 0,1: each must be longer than the one before"),
+        ((-1,), "--looks -1: each must be longer than the one before"),
+        ((1.5,), "--looks 1.5: 1.5 epochs given, must be a whole number above 1; give"),
+        ((1e-5,), "--looks 1e-05: 1e-05 of an epoch is fewer than 10 images; give increasing"),
+    ],
+)
+def test_looks_that_cannot_be_are_a_mistake(looks: tuple[float, ...], fault: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(fault)}"):
+        StudyConfig(looks=looks)
 
 
 def test_epochs_are_the_limit_less_one_unless_given() -> None:

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search import driver as driver_module
-from search.driver import Driver, Known, Refusal, seed_number
+from search.driver import Driver, Known, seed_number
 from search.record import NOT_TRIED, TRAINED, write_state
 from search.space import Space
 from search.storage import sqlite_url
@@ -117,24 +117,31 @@ def proposed(of: Driver, identity: str) -> Any:
     return trial
 
 
-def admit(of: Driver, trial: Any, most: int = 2, known: Known = Known()) -> Refusal | None:  # noqa: B008
-    return of.admit(trial, most, known, TRAINED, NOT_TRIED)
+NOTHING = Known()
+
+
+def admit(of: Driver, trial: Any, most: int = 2, known: Known = NOTHING) -> bool:
+    return of.admit(trial, most, known, TRAINED)
+
+
+def claim(of: Driver, trial: Any) -> int | None:
+    return of.claim(trial, NOTHING, NOT_TRIED)
 
 
 def test_never_more_are_admitted_than_are_asked_for(url: str) -> None:
     with driver(url) as first, driver(url) as second:
         one, two, three = proposed(first, "a"), proposed(second, "b"), proposed(second, "c")
-        assert admit(first, one) is None
-        assert admit(first, one) is None  # as often as it is asked
-        assert admit(second, two) is None
-        assert admit(second, three) == Refusal()
+        assert admit(first, one)
+        assert admit(first, one)  # as often as it is asked
+        assert admit(second, two)
+        assert not admit(second, three)
         assert (first.elsewhere(), second.elsewhere()) == (1, 1)
         write_state(one, "missed")
         assert first.tell(one, TrialState.COMPLETE, (0.9,))
-        assert admit(second, three) == Refusal()
+        assert not admit(second, three)
         write_state(two, "broken")  # which is no training
         assert second.tell(two, TrialState.PRUNED)
-        assert admit(second, three) is None
+        assert admit(second, three)
 
 
 def test_what_is_known_for_good_is_not_read_again(url: str) -> None:
@@ -142,44 +149,44 @@ def test_what_is_known_for_good_is_not_read_again(url: str) -> None:
         first = proposed(only, "a")
         write_state(first, "missed")
         only.tell(first, TrialState.COMPLETE, (0.9,))
-        assert admit(only, proposed(only, "b"), 1, Known(1, 1)) == Refusal()
-        assert admit(only, proposed(only, "c"), 2, Known(1, 1)) is None
+        assert not admit(only, proposed(only, "b"), 1, Known(1, 1))
+        assert admit(only, proposed(only, "c"), 2, Known(1, 1))
 
 
 def test_a_trial_that_is_released_leaves_its_place(url: str) -> None:
     with driver(url) as first, driver(url) as second:
         mine, theirs = proposed(first, "a"), proposed(second, "b")
-        assert admit(first, mine, 1) is None
-        assert admit(second, theirs, 1) == Refusal()
+        assert admit(first, mine, 1)
+        assert not admit(second, theirs, 1)
         first.release([mine.number])
-        assert admit(second, theirs, 1) is None
+        assert admit(second, theirs, 1)
         again = first.ask()
         assert again.number == mine.number
-        assert admit(first, again, 1) == Refusal()
+        assert not admit(first, again, 1)
 
 
 @pytest.mark.parametrize(
-    ("state", "told", "refusal"),
+    ("state", "told", "other"),
     [
-        (None, None, Refusal(0)),  # still in training
-        ("missed", TrialState.COMPLETE, Refusal(0)),
-        ("broken", TrialState.PRUNED, Refusal(0)),
+        (None, None, 0),  # still in training
+        ("missed", TrialState.COMPLETE, 0),
+        ("broken", TrialState.PRUNED, 0),
         ("duplicate", TrialState.PRUNED, None),
         ("duplicate", TrialState.FAIL, None),
     ],
 )
 def test_a_design_is_trained_once(
-    url: str, state: str | None, told: TrialState | None, refusal: Refusal | None
+    url: str, state: str | None, told: TrialState | None, other: int | None
 ) -> None:
     with driver(url) as first, driver(url) as second:
         theirs, mine = proposed(first, "a"), proposed(second, "a")
-        assert admit(first, theirs, 9) is None
+        assert claim(first, theirs) is None
         if state is not None:
             write_state(theirs, state)
             values = (0.9,) if told == TrialState.COMPLETE else None
             assert told is not None
             assert first.tell(theirs, told, values)
-        assert admit(second, mine, 9) == refusal
+        assert claim(second, mine) == other
 
 
 def test_many_drivers_at_once_are_admitted_exactly_as_many_as_asked_for(
@@ -192,7 +199,7 @@ def test_many_drivers_at_once_are_admitted_exactly_as_many_as_asked_for(
     def work(index: int) -> int:
         with driver(url) as each:
             trials = [proposed(each, f"{index} {number}") for number in range(4)]
-            return sum(admit(each, trial, 7) is None for trial in trials)
+            return sum(admit(each, trial, 7) for trial in trials)
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(work, range(8))) == 7
@@ -203,14 +210,14 @@ def test_many_drivers_with_one_design_train_it_once(postgres: Server) -> None:
     with driver(url):
         pass
 
-    def work(_: int) -> Refusal | None:
+    def work(_: int) -> int | None:
         with driver(url) as each:
-            return admit(each, proposed(each, "the same"), 99)
+            return claim(each, proposed(each, "the same"))
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(work, range(8)))
     [trained] = [number for number, answer in enumerate(answers) if answer is None]
-    assert len({answer.twin for answer in answers if answer}) == 1
+    assert len({answer for answer in answers if answer is not None}) == 1
     assert trained in range(8)
 
 

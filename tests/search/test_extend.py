@@ -12,7 +12,6 @@ import optuna
 import pytest
 
 from mnist_arch.errors import UserError
-from mnist_arch.plan import Plan
 from mnist_arch.rules import Rejection, Rules
 from mnist_arch.training import EpochRecord
 from search import RunConfig, StudyConfig, search
@@ -20,8 +19,9 @@ from search.config import Machine
 from search.evaluate import Budget, Result, Task
 from search.executors import EXECUTORS, Event, Executor
 from search.goals import GOALS, Direction
+from search.looks import Judged
 from search.samplers import SAMPLERS
-from search.schedules import SCHEDULES
+from search.schedules import SCHEDULES, Decision, Standing
 from search.storage import STORAGES, opened_storage, sqlite_url
 
 
@@ -64,15 +64,24 @@ def result_of(task: Task) -> Result:
 
 
 @dataclass(frozen=True)
-class Smallest:
-    """The goal: few parameters."""
+class FewestParameters:
+    """The goal: few parameters, however well the designs do."""
 
     directions: tuple[Direction, ...] = ("minimize",)
     words: str = "parameters"
     order: tuple[tuple[str, bool], ...] = (("parameters", True), ("trial", True))
+    lengths: tuple[int, int] | None = None
 
-    def values(self, plan: Plan, epochs: Sequence[EpochRecord]) -> tuple[float, ...]:
-        return (float(plan.parameters),)
+    def values(self, design: Judged, loss: float) -> tuple[float, ...]:
+        return (float(design.parameters),)
+
+    def merit(self, design: Judged, loss: float) -> float:
+        return float(design.parameters)
+
+    def why_unwanted(
+        self, design: Judged, loss: float, passed: Sequence[Judged], target: float
+    ) -> str:
+        return ""
 
     def constraints(self, rejections: Sequence[Rejection]) -> dict[str, float]:
         return {"rules": float(len(rejections))}
@@ -80,10 +89,12 @@ class Smallest:
 
 @dataclass(frozen=True)
 class OneThenTwo:
-    """The schedule: a training of one epoch, then, whatever it gave, one of two."""
+    """The schedule: a look of one epoch, then, whatever it gave, a training of two."""
 
-    def next_budget(self, config: StudyConfig, results: Sequence[Result]) -> Budget | None:
-        return None if len(results) == 2 else Budget(len(results) + 1, config.train_images)
+    def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
+        if standing.design.looks:
+            return Decision(Budget(2, config.train_images))
+        return Decision(Budget(1, config.train_images, look=1.0))
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
@@ -121,10 +132,8 @@ def test_an_executor(instant: Instant, tmp_path: Path) -> None:
 
 
 def test_a_goal(instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(GOALS, "smallest", Smallest())
-    config = StudyConfig(
-        seed=7, epochs=2, rules=Rules(target=0.15), schedule="none", goal="smallest"
-    )
+    monkeypatch.setitem(GOALS, "few", FewestParameters())
+    config = StudyConfig(seed=7, epochs=2, rules=Rules(target=0.15), schedule="none", goal="few")
     study = search(config, run(tmp_path, 8)).study
     board = study.leaderboard
     assert len(board) == 8
@@ -144,7 +153,9 @@ def test_a_sampler(instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyP
         return optuna.samplers.NSGAIISampler(seed=seed)
 
     monkeypatch.setitem(SAMPLERS, "genetic", genetic)
-    config = StudyConfig(seed=7, epochs=2, rules=Rules(target=0.15), sampler="genetic")
+    config = StudyConfig(
+        seed=7, epochs=2, rules=Rules(target=0.15), sampler="genetic", schedule="none"
+    )
     study = search(config, run(tmp_path)).study
     assert len(seeds) == len(study.trials) + 1  # one for each trial after the first
     assert study.config.sampler == "genetic"
@@ -154,10 +165,12 @@ def test_a_schedule(instant: Instant, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(SCHEDULES, "one, two", OneThenTwo())
     config = StudyConfig(seed=7, epochs=2, rules=Rules(target=0.15), schedule="one, two")
     study = search(config, run(tmp_path, 3)).study
-    assert [task.budget.epochs for task in instant.tasks] == [1, 2] * 3
-    first, second = instant.tasks[:2]
-    assert (first.design, first.seed) == (second.design, second.seed)
+    assert [task.budget.epochs for task in instant.tasks] == [2, *[1, 2] * 2]  # the baseline first
+    first, second = instant.tasks[1:3]
+    assert first.design == second.design
+    assert first.seed != second.seed
     assert list(study.leaderboard["epochs"]) == [2, 2, 2]
+    assert study.tables["epochs"]["look"].tolist() == [2, 2, 1, 2, 2, 1, 2, 2]  # the baseline first
 
 
 def test_a_storage(instant: Instant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,39 +1,95 @@
 from __future__ import annotations
 
-import pytest
+import math
 
-from mnist_arch.plan import plan
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejected, Rejection, Rules
-from mnist_arch.training import EpochRecord
-from search.goals import GOALS
+from search.goals import GOALS, Goal
+from search.looks import Judged
 
-ACCURACY = GOALS["accuracy"]
-
-
-def epoch(accuracy: float) -> EpochRecord:
-    return EpochRecord(1, 0.1, 0.5, 0.9, 0.4, accuracy, 1.0, 1.2, 1000.0)
+each_goal = pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
 
 
-def test_optuna_is_told_the_accuracy_after_the_last_epoch() -> None:
-    assert ACCURACY.directions == ("maximize",)
-    assert ACCURACY.values(plan(BASELINE), [epoch(0.999), epoch(0.99)]) == (0.99,)
+def test_accuracy_is_judged_by_the_loss_alone() -> None:
+    goal = GOALS["accuracy"]
+    assert goal.directions == ("minimize",)
+    assert goal.values(Judged(2_000, 19), 0.02) == goal.values(Judged(20_000, 3), 0.02)
+    assert goal.values(Judged(2_000, 19), 0.02) == (math.log(0.02),)
 
 
-def test_a_proposal_within_the_rules_is_feasible() -> None:
-    assert ACCURACY.constraints([]) == {"parameters": 0.0, "structure": 0.0}
+def test_the_front_has_the_loss_and_the_parameters() -> None:
+    goal = GOALS["pareto"]
+    assert goal.directions == ("minimize", "minimize")
+    assert goal.values(Judged(2_000, 19), 0.02) == (math.log(0.02), math.log(2_000))
+
+
+def test_a_small_design_may_have_a_higher_loss_where_size_counts() -> None:
+    small, large = Judged(2_000, 19), Judged(16_000, 19)
+    for name in ("smallest", "pareto"):
+        assert GOALS[name].merit(small, 0.030) < GOALS[name].merit(large, 0.020)
+        assert GOALS[name].merit(small, 0.040) > GOALS[name].merit(large, 0.020)
+    assert GOALS["accuracy"].merit(small, 0.030) > GOALS["accuracy"].merit(large, 0.020)
+
+
+def test_a_short_training_may_have_a_higher_loss_where_length_counts() -> None:
+    short, long = Judged(18_000, 3), Judged(18_000, 8)
+    assert GOALS["fastest"].merit(short, 0.025) < GOALS["fastest"].merit(long, 0.020)
+    assert GOALS["fastest"].lengths == (2, 8)
+
+
+def test_smallest_trains_only_what_is_smaller_than_what_passes_and_near_the_target() -> None:
+    goal, passed = GOALS["smallest"], [Judged(5_000, 19), Judged(4_000, 19)]
+    assert goal.why_unwanted(Judged(3_999, 19), 0.02, passed, 0.994) == ""
+    assert goal.why_unwanted(Judged(4_000, 19), 0.02, passed, 0.994) == (
+        "not smaller than one that passes (4,000 parameters)"
+    )
+    assert goal.why_unwanted(Judged(3_000, 19), 0.2, [], 0.994) == "too far from the target"
+
+
+def test_fastest_trains_only_what_is_not_longer_than_what_passes() -> None:
+    goal, passed = GOALS["fastest"], [Judged(18_000, 5)]
+    assert goal.why_unwanted(Judged(18_000, 5), 0.02, passed, 0.994) == ""
+    assert goal.why_unwanted(Judged(18_000, 6), 0.02, passed, 0.994) == (
+        "longer than one that passes (5 epochs)"
+    )
+
+
+@pytest.mark.parametrize("name", ["accuracy", "pareto"])
+def test_other_goals_want_every_design(name: str) -> None:
+    assert GOALS[name].why_unwanted(Judged(19_000, 19), 9.0, [Judged(2, 1)], 0.994) == ""
+
+
+@each_goal
+@given(st.floats(1e-6, 5), st.floats(1e-6, 5), st.integers(300, 20_000), st.integers(1, 19))
+def test_a_lower_loss_is_never_worse(
+    goal: Goal, one: float, other: float, parameters: int, epochs: int
+) -> None:
+    design = Judged(parameters, epochs)
+    lower, higher = sorted((one, other))
+    assert goal.merit(design, lower) <= goal.merit(design, higher)
+    assert goal.values(design, lower) <= goal.values(design, higher)
+    assert len(goal.values(design, lower)) == len(goal.directions)
+
+
+@each_goal
+def test_a_proposal_within_the_rules_is_feasible(goal: Goal) -> None:
+    assert goal.constraints([]) == {"parameters": 0.0, "structure": 0.0}
 
 
 def test_a_proposal_that_breaks_rules_is_infeasible_by_how_much() -> None:
     with pytest.raises(Rejected) as refused:
         Rules(parameter_limit=10_000).check(BASELINE)
-    found = ACCURACY.constraints(refused.value.rejections)
+    found = GOALS["accuracy"].constraints(refused.value.rejections)
     assert found["parameters"] == pytest.approx((18_430 - 9_999) / 9_999)
     assert found["structure"] == 0
     nothing_left = [Rejection("feature map", 0, 1, "leaves nothing")]
-    assert ACCURACY.constraints(nothing_left) == {"parameters": 0.0, "structure": 1.0}
+    assert GOALS["accuracy"].constraints(nothing_left) == {"parameters": 0.0, "structure": 1.0}
 
 
-@pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
-def test_every_order_ends_with_the_trials_number(goal: object) -> None:
-    assert goal.order[-1] == ("trial", True)  # type: ignore[attr-defined]
+@each_goal
+def test_every_order_ends_with_the_trials_number(goal: Goal) -> None:
+    assert goal.order[-1] == ("trial", True)

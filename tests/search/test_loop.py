@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,25 +26,35 @@ from search.driver import Driver
 from search.evaluate import Result, Task
 from search.executors import Event
 from search.history import History
-from search.loop import Loop, RunningTrial
+from search.loop import Loop
+from search.proposals import space_of
 from search.record import TrialRecord
+from search.running import RunningTrial
 from search.samplers import make_sampler
 from search.seeds import trial_seed
-from search.space import ASSIGNMENT_PARAMS
+from search.space import Space
 from search.starting import start_study
 from search.storage import opened_storage, sqlite_url
 from search.tables.files import StudyFiles, read_study
 
-CONFIG = StudyConfig(seed=7, epochs=2)
+CONFIG = StudyConfig(seed=7, epochs=2, goal="accuracy", sampler="tpe", schedule="halving")
 LONGER = replace(CONFIG, epochs=4)
-SMALL = ASSIGNMENT_PARAMS | {f"width_{i}": 4 for i in range(1, 7)}
+FIRST = Space().first_params()
+SMALL = FIRST | {"parameters": 2_000.0}
 
 Answer = Sequence[float] | Result | BaseException
 """What one training comes to: validation accuracies by epoch, a result, or what it raises."""
 
 
 def epoch(number: int, accuracy: float) -> EpochRecord:
-    return EpochRecord(number, 0.1, 0.5, 0.9, 0.4, accuracy, 1.0, 1.2, 1000.0)
+    """An epoch whose validation loss is three times the share of wrong answers."""
+    loss = 3 * (1 - accuracy)
+    return EpochRecord(number, 0.1, 0.5, 0.9, loss, accuracy, 1.0, 1.2, 1000.0)
+
+
+def told(accuracy: float) -> float:
+    """What Optuna is told under the goal accuracy: the log of the validation loss."""
+    return math.log(epoch(1, accuracy).validation_loss)
 
 
 @dataclass
@@ -164,7 +175,8 @@ class Search:
 def searching(folder: Path, config: StudyConfig = CONFIG) -> Iterator[Search]:
     with opened_storage(sqlite_url(folder)) as storage:
         sampler = make_sampler("tpe", config.seed)
-        study = start_study(storage, "test", config, ("maximize",), sampler, ASSIGNMENT_PARAMS)
+        first = space_of(config).first_params()
+        study = start_study(storage, "test", config, ("minimize",), sampler, first)
         yield Search(folder, Driver(study, storage), config)
 
 
@@ -187,13 +199,13 @@ def test_the_first_proposal_is_the_assignments_design(search: Search) -> None:
     assert loop.executor.tasks[0].seed == trial_seed(7, 0, "training")
     assert search.last.design == BASELINE
     assert (search.last.state, search.last.worker, search.last.engine) == ("missed", "0", "torch")
-    assert search.trials[0].value == 0.9
+    assert search.trials[0].value == told(0.9)
 
 
 def test_the_last_epoch_decides_whether_a_design_passes(search: Search) -> None:
     search.run(2, [0.9, 0.994], [0.999, 0.9939])
     assert [record.state_of(trial) for trial in search.trials] == ["passed", "missed"]
-    assert search.trials[1].value == 0.9939
+    assert search.trials[1].value == told(0.9939)
     assert search.notes.trained == [(1, "passed"), (2, "missed")]
 
 
@@ -216,8 +228,9 @@ def test_a_rejected_design_is_pruned_with_its_reasons_and_by_how_much(tmp_path: 
     assert first.rejections[0].counted == 18_430
     assert trial.constraints["parameters"] == pytest.approx((18_430 - 9_999) / 9_999)
     assert trial.constraints["structure"] == 0
-    assert trial.params.keys() == ASSIGNMENT_PARAMS.keys()
+    assert trial.params.keys() == FIRST.keys()
     assert (search.table["state"] != "rejected").sum() == 1
+    assert trial.params["parameters"] == 9_999
 
 
 def test_an_accepted_design_is_feasible_to_optuna(search: Search) -> None:
@@ -229,7 +242,7 @@ def test_a_space_with_nothing_more_to_offer_ends_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_module, "PROPOSALS_IN_A_ROW", 5)
-    with searching(tmp_path, replace(CONFIG, rules=Rules(parameter_limit=300))) as search:
+    with searching(tmp_path, replace(CONFIG, rules=Rules(parameter_limit=40))) as search:
         loop = search.run(1)
         assert loop.stop_reason.startswith("Stopped: 5 proposals in a row were rejected or dupl")
         assert loop.files.counts == {"rejected": 5}
@@ -237,21 +250,21 @@ def test_a_space_with_nothing_more_to_offer_ends_the_search(
 
 def test_a_duplicate_is_told_its_earlier_value_and_not_trained_again(search: Search) -> None:
     search.run(1, [0.9, 0.995])
-    search.queue(ASSIGNMENT_PARAMS)
+    search.queue(FIRST)
     loop = search.run(2)
     assert isinstance(loop.executor, Scripted)
     assert len(loop.executor.tasks) == 1  # the design after the duplicate
     duplicate = search.trials[1]
-    assert (duplicate.state, duplicate.value) == (TrialState.COMPLETE, 0.995)
+    assert (duplicate.state, duplicate.value) == (TrialState.COMPLETE, told(0.995))
     read = record.read(duplicate)
     assert (read.state, read.duplicate_of, read.reason) == ("duplicate", 0, "the same as trial 0")
 
 
 def test_a_duplicate_of_a_design_in_training_waits_for_its_end(search: Search) -> None:
-    search.queue(ASSIGNMENT_PARAMS)
+    search.queue(FIRST)
     search.run(3, [0.9, 0.95], slots=3)
     twin = search.trials[1]
-    assert (twin.value, record.read(twin).duplicate_of) == (0.95, 0)
+    assert (twin.value, record.read(twin).duplicate_of) == (told(0.95), 0)
     assert [record.state_of(trial) for trial in search.trials].count("missed") == 3
 
 
@@ -270,8 +283,9 @@ def test_a_duplicate_of_a_pruned_design_is_pruned_at_the_same_epoch(longer: Sear
 def test_a_design_in_training_on_another_driver_is_passed_over(search: Search) -> None:
     elsewhere = Driver(search.driver.study, search.driver.storage, "another machine").ask()
     record.write_proposal(elsewhere, BASELINE, None)
+    elsewhere.set_user_attr("claimed", True)
     elsewhere.set_user_attr("admitted", True)
-    search.queue(ASSIGNMENT_PARAMS)
+    search.queue(FIRST)
     loop = search.loop(1)
     loop.timeout_seconds = 0.5  # it waits for the other's end, or death
     loop.run()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -7,24 +9,121 @@ from hypothesis import strategies as st
 from optuna.pruners import SuccessiveHalvingPruner
 
 from search.config import StudyConfig
-from search.evaluate import Budget, Result
-from search.schedules import SCHEDULES, Full, Halving
+from search.evaluate import Budget
+from search.goals import GOALS
+from search.looks import Judged, Look
+from search.schedules import SCHEDULES, Decision, Full, Halving, Looks, Standing
 
 CURVE = st.lists(st.integers(0, 10_000).map(lambda n: n / 10_000), min_size=19, max_size=19)
 
 
+def standing(
+    looks: Sequence[Look] = (),
+    others: Sequence[Judged] = (),
+    goal: str = "accuracy",
+    epochs: int = 19,
+) -> Standing:
+    """A design of 6,000 parameters with these looks; the loss to expect is its last look's."""
+    return Standing(Judged(6_000, epochs, tuple(looks)), others, [], GOALS[goal], last_loss)
+
+
+def last_loss(design: Judged) -> float:
+    assert design.longest is not None
+    return design.longest.loss
+
+
+def looked_at(length: float, *losses: float) -> list[Judged]:
+    return [Judged(6_000, 19, (Look(length, loss, 0.9),)) for loss in losses]
+
+
 def test_halving_trains_once_and_asks_at_its_rungs() -> None:
-    assert Halving().next_budget(StudyConfig(), []) == Budget(19, None, (3, 9))
+    assert Halving().next_budget(StudyConfig(), standing()) == Decision(Budget(19, None, (3, 9)))
     short = StudyConfig(epochs=3, train_images=100)
-    assert Halving().next_budget(short, []) == Budget(3, 100, ())
-    assert Halving().next_budget(StudyConfig(), [Result("finished")]) is None
+    assert Halving().next_budget(short, standing(epochs=3)) == Decision(Budget(3, 100, ()))
 
 
-def test_without_pruning_nothing_is_asked() -> None:
-    assert Full().next_budget(StudyConfig(), []) == Budget(19, None, ())
-    assert Full().next_budget(StudyConfig(), [Result("finished")]) is None
+def test_without_looks_every_design_is_trained_in_full() -> None:
+    assert Full().next_budget(StudyConfig(), standing()) == Decision(Budget(19, None, ()))
     assert Full().stop_reason(3, 0.0, [{3: 1.0}]) == ""
-    assert set(SCHEDULES) == {"halving", "none"}
+    assert set(SCHEDULES) == {"looks", "halving", "none"}
+
+
+def test_the_first_look_is_a_quarter_of_an_epoch() -> None:
+    budget = Budget(1, 12_500, (), look=0.25)
+    assert Looks().next_budget(StudyConfig(), standing()) == Decision(budget)
+    assert budget.length == 0.25
+    fewer = StudyConfig(train_images=2_000)
+    assert Looks().next_budget(fewer, standing()) == Decision(Budget(1, 500, (), look=0.25))
+
+
+@pytest.mark.parametrize(
+    ("seen", "then"),
+    [
+        ((0.25,), Budget(1, None, (), look=1.0)),
+        ((0.25, 1.0), Budget(3, None, (), look=3.0)),
+        ((0.25, 1.0, 3.0), Budget(19, None)),
+    ],
+)
+def test_the_best_go_on_to_longer_looks_and_to_the_full_training(
+    seen: tuple[float, ...], then: Budget
+) -> None:
+    looks = [Look(length, 0.1, 0.9) for length in seen]
+    others = looked_at(seen[-1], 0.2, 0.3, 0.4, 0.5)
+    assert Looks().next_budget(StudyConfig(), standing(looks, others)) == Decision(then)
+
+
+def test_the_share_that_goes_on() -> None:
+    """One in five after a look shorter than an epoch, one in three after a longer one."""
+    schedule = Looks()
+    for length, others, rank, goes_on in [
+        (0.25, 3, 0, False),  # 0 of 4
+        (0.25, 4, 0, True),  # 1 of 5
+        (0.25, 4, 1, False),
+        (0.25, 9, 1, True),  # 2 of 10
+        (1.0, 1, 0, False),
+        (1.0, 2, 0, True),
+        (1.0, 8, 2, True),  # 3 of 9
+        (1.0, 8, 3, False),
+    ]:
+        better = looked_at(length, *[0.1] * rank, *[0.9] * (others - rank))
+        decision = schedule.next_budget(StudyConfig(), standing([Look(length, 0.5, 0.9)], better))
+        assert (decision.budget is not None) == goes_on, (length, others, rank)
+
+
+def test_who_does_not_go_on_is_told_why() -> None:
+    decision = Looks().next_budget(
+        StudyConfig(), standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.1, 0.2))
+    )
+    assert decision == Decision(None, "not among the best 33% after a look of 1 epochs")
+
+
+def test_only_the_latest_of_the_same_length_are_compared() -> None:
+    others = [*looked_at(0.25, *[0.01] * 100), *looked_at(1.0, *[0.01] * 100)]
+    late = looked_at(0.25, *[0.9] * 60)
+    decision = Looks().next_budget(
+        StudyConfig(), standing([Look(0.25, 0.5, 0.9)], [*others, *late])
+    )
+    assert decision.budget is not None
+
+
+def test_a_design_that_the_goal_does_not_want_is_trained_no_further() -> None:
+    config = StudyConfig(goal="smallest")
+    far = standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.6, 0.7, 0.8), goal="smallest")
+    assert Looks().next_budget(config, far).reason == "too far from the target"
+
+
+def test_looks_are_shorter_than_the_design_s_own_training() -> None:
+    looks = [Look(0.25, 0.02, 0.99), Look(1.0, 0.02, 0.99)]
+    short = standing(looks, looked_at(1.0, 0.2, 0.3), goal="fastest", epochs=3)
+    assert Looks().next_budget(StudyConfig(goal="fastest"), short) == Decision(Budget(3))
+
+
+def test_what_is_compared_is_what_was_known_at_the_same_look() -> None:
+    """A design that was poor after one epoch, but good after three, is compared by the one."""
+    looks = (Look(1.0, 0.9, 0.9), Look(3.0, 0.01, 0.9))
+    others = [Judged(6_000, 19, looks)] * 2
+    decision = Looks().next_budget(StudyConfig(), standing([Look(1.0, 0.5, 0.9)], others))
+    assert decision.budget == Budget(3, None, (), look=3.0)
 
 
 def test_the_best_third_goes_on() -> None:
@@ -66,7 +165,4 @@ def test_it_decides_as_optunas_successive_halving(curves: list[list[float]]) -> 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4, 9, 10, 19, 60])
 def test_rungs_lie_before_the_last_epoch(epochs: int) -> None:
-    config = StudyConfig.from_dict({"epochs": epochs, "rules.epoch_limit": None})
-    budget = Halving().next_budget(config, [])
-    assert budget is not None
-    assert all(rung < epochs for rung in budget.checkpoints)
+    assert all(rung < epochs for rung in Halving().rungs(epochs))

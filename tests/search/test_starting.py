@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from mnist_arch.errors import UserError
 from mnist_arch.rules import Rules
 from search import starting
-from search.space import ASSIGNMENT_PARAMS, Space
+from search.space import Space
 from search.storage import opened_storage
 from tests.search.drivers import CONFIG, driver, start
 
@@ -23,7 +23,8 @@ def test_a_new_study_queues_the_assignments_design_once(url: str) -> None:
     for _ in range(2):
         with driver(url) as opened:
             waiting = opened.study.get_trials(states=(TrialState.WAITING,))
-            assert [trial.system_attrs["fixed_params"] for trial in waiting] == [ASSIGNMENT_PARAMS]
+            fixed = [trial.system_attrs["fixed_params"] for trial in waiting]
+            assert fixed == [Space().first_params()]
 
 
 def test_a_kill_between_the_settings_and_the_queue_loses_no_baseline(url: str) -> None:
@@ -60,7 +61,7 @@ def test_a_study_of_before_there_were_schedules_goes_on(url: str) -> None:
     old = {
         name: value
         for name, value in CONFIG.to_dict().items()
-        if name not in ("version", "goal", "sampler", "schedule")
+        if name not in ("version", "goal", "sampler", "schedule", "looks")
     }
     with opened_storage(url) as opened:
         study = optuna.create_study(storage=opened, study_name="test", direction="maximize")

@@ -17,7 +17,12 @@ from search.record import TrialRecord
 from search.tables import files
 from search.tables.csv_text import to_csv
 from search.tables.files import StudyFiles, read_study, read_table, require_no_orphans
-from search.tables.trials import EPOCH_COLUMNS, REJECTION_COLUMNS, TRIAL_COLUMNS
+from search.tables.trials import (
+    EPOCH_COLUMNS,
+    REJECTION_COLUMNS,
+    TRIAL_COLUMNS,
+    look_columns,
+)
 from tests.search.commands import ROOT
 from tests.search.studies import EASY, THREE, final_run, small, study_files, trial
 
@@ -73,7 +78,10 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 def test_a_study_without_trials_has_tables_with_headings(tmp_path: Path) -> None:
     study_files(tmp_path).rewrite()
-    assert (tmp_path / "trials.csv").read_text() == ",".join(TRIAL_COLUMNS) + "\n"
+    looked = look_columns((0.25,))
+    assert looked == ["look_0.25_loss", "look_0.25_accuracy", "predicted_loss"]
+    columns = [*TRIAL_COLUMNS[:-1], *looked, "study"]
+    assert (tmp_path / "trials.csv").read_text() == ",".join(columns) + "\n"
     assert (tmp_path / "epochs.csv").read_text() == ",".join(EPOCH_COLUMNS) + "\n"
     assert (tmp_path / "rejections.csv").read_text() == ",".join(REJECTION_COLUMNS) + "\n"
     assert read_study(tmp_path).leaderboard.empty

@@ -1,0 +1,116 @@
+"""Goal: what every goal says, and what they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from mnist_arch.rules import Rejection
+from search.looks import Judged
+
+Direction = Literal["maximize", "minimize"]
+
+Order = tuple[tuple[str, bool], ...]
+
+PARAMETER_SLOPE = 0.25
+"""By how much log loss falls when log parameters grow by 1, among good designs."""
+
+EPOCH_SLOPE = 0.30
+"""By how much log loss falls when the log of a full training's epochs grows by 1."""
+
+TARGET_LOSS_SHARE = 3.3
+"""Validation loss in nats for each share of wrong answers, of a whole training near 99.4 %."""
+
+
+class Goal(Protocol):
+    """What Optuna is told of a design, who goes on, and how designs that pass are ranked."""
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Of each value that Optuna is told."""
+
+    @property
+    def words(self) -> str:
+        """What the leaderboard is ranked by, in words."""
+
+    @property
+    def order(self) -> Order:
+        """Columns of `trials.csv` that rank designs, each with whether it ascends, best first.
+
+        The last resort is `trial`, so that equal tables give equal ranks.
+        """
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:
+        """The fewest and most epochs of a full training, where that is proposed; else None."""
+
+    def values(self, design: Judged, loss: float) -> tuple[float, ...]:
+        """What Optuna is told of a design whose full training has, or is expected to have, `loss`.
+
+        `loss` is a validation loss in nats.
+        """
+
+    def merit(self, design: Judged, loss: float) -> float:
+        """One number that compares designs for this goal: lower is better."""
+
+    def why_unwanted(
+        self, design: Judged, loss: float, passed: Sequence[Judged], target: float
+    ) -> str:
+        """Why a design need not be trained further, whatever its merit; nothing if it may be.
+
+        `passed` are the designs that pass so far, `target` the validation accuracy to reach.
+        """
+
+    def constraints(self, rejections: Sequence[Rejection]) -> dict[str, float]:
+        """What Optuna is told of a proposal before it is trained: above zero is infeasible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the goals of this package share: log loss at a size and a length compared with others'.
+
+    Designs of different sizes are compared along loss ~ parameters^-a, and those of different
+    lengths along loss ~ epochs^-b: `size` and `length` say whether a goal does so.
+    """
+
+    directions: tuple[Direction, ...] = ("minimize",)
+    words: str = "validation accuracy after the last epoch"
+    order: Order = (("validation_accuracy", False), ("parameters", True), ("trial", True))
+    lengths: tuple[int, int] | None = None
+    size: bool = False
+    length: bool = False
+
+    def values(self, design: Judged, loss: float) -> tuple[float, ...]:
+        """The merit."""
+        return (self.merit(design, loss),)
+
+    def merit(self, design: Judged, loss: float) -> float:
+        """Log loss, corrected for size and length where the goal asks for few of either."""
+        merit = math.log(loss)
+        if self.size:
+            merit += PARAMETER_SLOPE * math.log(design.parameters / 6_000)
+        if self.length:
+            merit += EPOCH_SLOPE * math.log(design.epochs / 4)
+        return merit
+
+    def why_unwanted(
+        self, design: Judged, loss: float, passed: Sequence[Judged], target: float
+    ) -> str:
+        """Every design may be trained further."""
+        return ""
+
+    def constraints(self, rejections: Sequence[Rejection]) -> dict[str, float]:
+        """By how much a proposal breaks the rules, relative to each limit."""
+        broken = {r.limit: abs(r.counted - r.allowed) / max(r.allowed, 1) for r in rejections}
+        parameters = broken.pop("parameters", 0.0)
+        return {"parameters": parameters, "structure": sum(broken.values())}
+
+
+def is_hopeless(loss: float, target: float) -> bool:
+    """Whether a design with this loss, in nats, is far from the target accuracy.
+
+    Far is half as much loss again as a design at the target has.
+    """
+    return loss > 1.5 * TARGET_LOSS_SHARE * (1 - target)
