@@ -3,6 +3,8 @@
 It is optional: without a C++ compiler the package installs all the same, and trains with PyTorch.
 """
 
+import copy
+import os
 import platform
 import runpy
 from pathlib import Path
@@ -23,20 +25,23 @@ if platform.machine().lower() in ("x86_64", "amd64"):
 
 
 class BuildLibraries(build_ext):  # type: ignore[misc]
-    """Compiles the one source with each set of flags; a failure is one line in the log."""
+    """Compiles the one source with each set of flags, side by side; a failure is a line of log."""
 
     build_temp: str
 
+    def finalize_options(self) -> None:
+        """Compile as many at a time as there are processors, unless told otherwise."""
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extension(self, ext: Extension) -> None:
         """Build one library in a folder of its own, for their object files share a name."""
-        folder = self.build_temp
-        self.build_temp = str(Path(folder) / ext.name)
+        own = copy.copy(self)
+        own.build_temp = str(Path(self.build_temp) / ext.name)
         try:
-            super().build_extension(ext)
+            build_ext.build_extension(own, ext)
         except Exception as error:  # noqa: BLE001 - whatever a compiler fails with
             self.warn(f"{ext.name} was not built, PyTorch will be used instead: {error}")
-        finally:
-            self.build_temp = folder
 
 
 setup(
