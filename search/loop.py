@@ -18,19 +18,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.errors import MachineError
 from mnist_arch.training import EpochRecord
-from search import record
+from search import judging, record
 from search.config import StudyConfig
 from search.driver import HEARTBEAT_SECONDS, Driver, seed_number
 from search.evaluate import Epoch, Result, Task
 from search.executors import Event, Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
-from search.goals import GOALS
 from search.history import History
 from search.interrupts import Interrupts
 from search.proposals import Proposal, propose
 from search.record import NOT_TRIED, TRAINED, TrialRecord
 from search.running import RunningTrial
-from search.schedules import SCHEDULES, Decision, Standing, full_budget
+from search.schedules import SCHEDULES
 from search.tables.files import StudyFiles
 
 POLL_SECONDS = 1.0
@@ -200,7 +199,7 @@ class Loop:
 
     def _go_on(self, running: RunningTrial, attempts: Attempts, failed: int = 0) -> None:
         """Order a design's next training, or conclude it with the looks that it has had."""
-        decision = self._decide(running)
+        decision = judging.decide(self.config, self.history, running, self.stop_reason)
         if decision.budget is None:
             self._conclude(running, Result("stopped", reason=decision.reason))
             return
@@ -230,19 +229,6 @@ class Loop:
             self.driver.release([trial.number])
             self._full_until = time.monotonic() + OTHERS_SECONDS
         return False
-
-    def _decide(self, running: RunningTrial) -> Decision:
-        """What a design is trained for next: the baseline in full, others as the schedule says."""
-        if running.is_baseline:
-            return Decision(full_budget(self.config, running.proposal.epochs))
-        standing = Standing(
-            running.judged, self.history.looked, self.history.passed,
-            GOALS[self.config.goal], self.history.predictor.loss,
-        )  # fmt: skip
-        decision = SCHEDULES[self.config.schedule].next_budget(self.config, standing)
-        if decision.budget is None or not running.looks:
-            return decision
-        return Decision(None, self.stop_reason) if self.stop_reason else decision
 
     # what is heard of trainings
 
@@ -318,12 +304,14 @@ class Loop:
 
     def _conclude(self, running: RunningTrial, result: Result) -> None:
         """Record a design's last result and tell Optuna; its duplicates are told the same."""
-        state = self._state(running, result)
+        state = judging.state_after(self.config, running, result)
         trial = running.trial
         if running.budget is not None and running.budget.look is None:
             record.write_result(trial, result, running.seed(self.config.seed), running.worker)
         record.write_state(trial, state, result.reason)
-        values = self._values(running, state, result)
+        if running.looks:
+            record.write_prediction(trial, self.history.predictor.loss(running.judged))
+        values = judging.told(self.config, self.history, running, state, result)
         self._finish(trial, TrialState.PRUNED if values is None else TrialState.COMPLETE, values)
         del self._running[trial.number]
         for duplicate in running.duplicates:
@@ -335,30 +323,6 @@ class Loop:
                 f"{result.reason}), perhaps for lack of memory; finished trials are kept. Try "
                 "--workers 1, then the same command again"
             )
-
-    def _values(
-        self, running: RunningTrial, state: str, result: Result
-    ) -> tuple[float, ...] | None:
-        """What Optuna is told: by the full training, or by what the looks predict of it."""
-        judged, goal = running.judged, GOALS[self.config.goal]
-        if running.looks:
-            predicted = self.history.predictor.loss(judged)
-            record.write_prediction(running.trial, predicted)
-        if state in record.TO_THE_END:
-            assert running.budget is not None
-            full = record.look_of(result.epochs, running.budget.length)
-            return goal.values(judged, full.loss)
-        if running.looks and state in ("pruned", "screened"):
-            return goal.values(judged, predicted)
-        return None
-
-    def _state(self, running: RunningTrial, result: Result) -> str:
-        if result.outcome == "finished":
-            passed = result.epochs[-1].validation_accuracy >= self.config.rules.target
-            return "passed" if passed else "missed"
-        if result.outcome in ("stopped", "diverged") and not running.counts:
-            return "screened"
-        return {"stopped": "pruned", "diverged": "failed"}.get(result.outcome, "broken")
 
     def _finish(
         self, trial: optuna.Trial, state: TrialState, values: tuple[float, ...] | None = None

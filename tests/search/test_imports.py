@@ -22,7 +22,8 @@ ORDER = (
     "names", "verbs", "formats", "seeds", "facts", "files", "interrupts", "confidence",
     "statistics", "looks", "goals", "space", "weights", "config", "options", "evaluate", "record",
     "mutation", "samplers", "schedules", "patience", "storage", "starting", "claims", "driver",
-    "executors", "final_run", "tables", "proposals", "running", "history", "loop", "confirmation",
+    "executors", "final_run", "tables", "proposals", "running", "history", "judging",
+    "loop", "confirmation",
     "dashboard", "foreign", "pictures", "exporting", "handwriting", "pages", "terminal",
     "searching", "single",
 )  # fmt: skip

@@ -23,8 +23,9 @@ from search import loop as loop_module
 from search import record
 from search.config import StudyConfig
 from search.driver import Driver
-from search.evaluate import Result, Task
+from search.evaluate import Budget, Result, Task
 from search.executors import Event
+from search.goals import GOALS
 from search.history import History
 from search.loop import Loop
 from search.proposals import space_of
@@ -174,9 +175,9 @@ class Search:
 @contextmanager
 def searching(folder: Path, config: StudyConfig = CONFIG) -> Iterator[Search]:
     with opened_storage(sqlite_url(folder)) as storage:
-        sampler = make_sampler("tpe", config.seed)
+        sampler = make_sampler(config.sampler, config.seed)
         first = space_of(config).first_params()
-        study = start_study(storage, "test", config, ("minimize",), sampler, first)
+        study = start_study(storage, "test", config, GOALS[config.goal].directions, sampler, first)
         yield Search(folder, Driver(study, storage), config)
 
 
@@ -472,3 +473,92 @@ def test_the_tables_are_whole_after_every_trial(search: Search) -> None:
     assert len(rows) == 30
     assert all(written == finished for written, finished in rows)
     assert len(pd.read_csv(search.folder / "epochs.csv")) == 60
+
+
+LOOKING = replace(CONFIG, goal="pareto", sampler="mutation", schedule="looks", looks=(0.5, 1.0))
+
+
+@pytest.fixture
+def looking(tmp_path: Path) -> Iterator[Search]:
+    with searching(tmp_path, LOOKING) as opened:
+        yield opened
+
+
+def test_a_design_is_looked_at_before_it_is_trained_in_full(looking: Search) -> None:
+    loop = looking.run(2)
+    assert isinstance(loop.executor, Scripted)
+    baseline, *looks = [task.budget for task in loop.executor.tasks]
+    assert baseline == Budget(2)  # at once: so that every study has its figure
+    assert looks[0] == Budget(1, 25_000, look=0.5)
+    assert looks[-1] == Budget(1, None, look=1.0)
+    first, *screened, last = [record.state_of(trial) for trial in looking.trials]
+    assert (first, set(screened), last) == ("missed", {"screened"}, "pruned")
+    assert len(screened) >= 4  # one in five goes on
+
+
+def test_studies_end_with_as_many_trained_as_asked_for_and_any_number_screened(
+    looking: Search,
+) -> None:
+    loop = looking.run(6, slots=3)
+    assert loop.files.trained == 6
+    assert loop.files.counts["screened"] >= 4
+    assert looking.notes.trained[-1][0] == 6
+
+
+def test_what_looks_measured_is_told_and_stands_in_the_tables(looking: Search) -> None:
+    looking.run(2)
+    pruned = record.read(looking.trials[-1])
+    assert [look.length for look in pruned.looks] == [0.5, 1.0]
+    assert pruned.epochs == ()
+    assert pruned.reason == "not among the best 33% after a look of 1 epochs"
+    told_loss, told_parameters = looking.trials[-1].values
+    assert told_loss == pytest.approx(math.log(pruned.predicted_loss or 0))
+    assert told_parameters == math.log(looking.table["parameters"].iloc[-1])
+    row = looking.table.iloc[-1]
+    assert (row["look_0.5_accuracy"], row["look_1_accuracy"]) == (0.9, 0.9)
+    assert row["look_1_loss"] == pytest.approx(0.3)
+    epochs = pd.read_csv(looking.folder / "epochs.csv")
+    assert epochs[epochs["trial"] == row["trial"]]["look"].tolist() == [0.5, 1.0]
+
+
+def test_every_training_of_a_design_has_a_seed_of_its_own(looking: Search) -> None:
+    loop = looking.run(4)
+    assert isinstance(loop.executor, Scripted)
+    seeds = [task.seed for task in loop.executor.tasks]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_a_search_with_looks_repeats_exactly_interrupted_or_not(tmp_path: Path) -> None:
+    tables = []
+    for name, interruptions in (("whole", 0), ("parts", 4)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for _ in range(interruptions):
+            with searching(folder, LOOKING) as search:
+                answers: list[Answer] = [[0.9] * 2] if not search.trials[0].values else []
+                answers += [[0.9], [0.9], [0.9], KeyboardInterrupt()]
+                with pytest.raises(KeyboardInterrupt):
+                    search.run(4, *answers)
+        with searching(folder, LOOKING) as search:
+            search.run(4)
+        tables.append((folder / "trials.csv").read_text())
+    assert tables[0] == tables[1]
+
+
+def test_a_look_that_diverges_leaves_a_screened_design_that_does_not_count(
+    looking: Search,
+) -> None:
+    diverged = Result("diverged", (), "diverged: training loss became nan in epoch 1")
+    loop = looking.run(2, [0.9, 0.9], diverged)
+    found = record.read(looking.trials[1])
+    assert (found.state, found.reason) == ("screened", diverged.reason)
+    assert looking.trials[1].state == TrialState.PRUNED  # nothing is known of it
+    assert loop.files.trained == 2
+
+
+def test_a_time_limit_lets_no_design_go_on_to_a_longer_training(looking: Search) -> None:
+    loop = looking.loop(500)
+    loop.timeout_seconds = 0.5
+    loop.run()
+    assert loop.stop_reason == "Stopped by --timeout 0.5."
+    assert all(trial.state.is_finished() for trial in looking.trials)
