@@ -99,7 +99,7 @@ def compare(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (design, length, recipe), group in frame.groupby(keys, sort=False):
         own = group.set_index(["design", "budget_epochs", "seed"])
-        pairs = own.join(default, rsuffix="_default", how="inner")
+        pairs = own.join(default.add_suffix("_default"), how="inner")
         loss = pairs["validation_loss"] - pairs["validation_loss_default"]
         accuracy = pairs["validation_accuracy"] - pairs["validation_accuracy_default"]
         rows.append({
