@@ -17,7 +17,7 @@ from search.tables.answers import confirmed_answers
 
 _TITLES = {
     "test": "confirmation: fresh seeds, each judged once on the 10,000 test images",
-    "folds": "confirmation by folds: six trainings, each judged once on 10,000 other images",
+    "folds": "confirmation by folds: six runs, each judged once on 10,000 unseen images",
 }
 
 

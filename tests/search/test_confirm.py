@@ -161,7 +161,7 @@ def test_six_folds_are_judged_compared_and_shown(
     output = capsys.readouterr().out
     assert "6 parts of all images, each judged by its own training, 1 epochs" in output
     assert "[ 1/12] trial 3    part 0   unseen" in output
-    assert "confirmation by folds: six trainings, each judged once on 10,000 other" in output
+    assert "confirmation by folds: six runs, each judged once on 10,000 unseen" in output
     after = runs(folder)
     pd.testing.assert_frame_equal(
         after[after["judge"] == "test"].reset_index(drop=True), before, check_dtype=False
