@@ -25,11 +25,12 @@ Records = Mapping[int, TrialRecord]
 def finalist_of(trial: TrialRecord, config: StudyConfig) -> Finalist:
     """The finalist that a trial found: with the study's recipe, or its own where searched.
 
-    It is trained as long as its trial was, if that was trained to its last epoch.
+    It is trained as long as its trial proposed, or was trained to its last epoch.
     """
     assert trial.design is not None
     recipe = Recipe.from_dict(trial.recipe) if trial.recipe else config.recipe
-    epochs = trial.epochs[-1].epoch if trial.state in TO_THE_END else config.full_epochs
+    last = trial.epochs[-1].epoch if trial.state in TO_THE_END else config.full_epochs
+    epochs = trial.full_epochs or last
     own = identity(trial.design, trial.recipe)
     return Finalist(trial.number, trial.design, recipe, own, epochs, config.full_epochs)
 

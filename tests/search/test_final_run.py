@@ -57,6 +57,7 @@ def test_a_trial_of_another_length_has_runs_and_weights_of_its_own() -> None:
     )
     pruned = replace(THREE[1], epochs=(replace(epoch, epoch=4),), state="pruned")
     assert [f.epochs for f in (short, longer, finalist_of(pruned, EASY))] == [1, 4, 1]
+    assert finalist_of(replace(pruned, full_epochs=4), EASY).key == longer.key
     assert short == finalist_of(THREE[1], EASY)
     assert longer.key != short.key
     assert longer.weights(0) == f"{longer.design.fingerprint}-e4-0.safetensors"
