@@ -130,8 +130,8 @@ def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path)
 
 
 def test_a_design_whose_worker_is_killed_three_times_is_put_aside(tmp_path: Path) -> None:
-    length = ("--epochs", "3", "--train-images", "4000")
-    process = start(tmp_path, "--trials", "3", "--workers", "1", "--seed", "7", *length, *ALONE)
+    whole = ("--looks", "none", "--epochs", "3", "--train-images", "4000")
+    process = start(tmp_path, "--trials", "3", "--workers", "1", "--seed", "7", *whole, *ALONE)
     folder = tmp_path / "results" / "mnist"
     wait_for(folder / "trials.csv", 1, process)
     assert process.stdout is not None
@@ -148,7 +148,7 @@ def test_a_design_whose_worker_is_killed_three_times_is_put_aside(tmp_path: Path
 
 def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "mnist"
-    process = start(tmp_path, "--trials", "4", "--workers", "1", *QUICK, *ALONE)
+    process = start(tmp_path, "--trials", "4", "--workers", "1", "--looks", "none", *QUICK, *ALONE)
     wait_for(folder / "trials.csv", 1, process)
     with closing(sqlite3.connect(folder / "study.db", timeout=60)) as database:
         database.execute("BEGIN IMMEDIATE")
