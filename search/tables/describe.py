@@ -47,11 +47,18 @@ def describe_widths(design: Design) -> str:
     """Output channels of the convolutions before the head: `8v 16 M 16 24 M 24 24`.
 
     `v` marks a convolution without padding, `k5` a 5x5 kernel, `s2` a stride, `g4` groups, `d` a
-    depthwise convolution; an activation other than ReLU stands behind `/`. `M` is a max-pool, `A` a
-    local average pool, `+3` the sum with layer 3.
+    depthwise convolution; an activation other than ReLU stands behind `/`, once at the end where
+    all convolutions have the same. `M` is a max-pool, `A` a local average pool, `+3` the sum with
+    layer 3.
     """
     last = max(i for i, layer in enumerate(design.layers) if isinstance(layer, Conv))
-    return " ".join(filter(None, map(word, design.layers[:last])))
+    words = list(filter(None, map(word, design.layers[:last])))
+    convs = [each for each in design.layers[:last] if isinstance(each, Conv | DepthwiseConv)]
+    functions = {_function(conv) for conv in convs}
+    if len(convs) > 1 and len(functions) == 1 and functions != {""}:
+        [function] = functions
+        words = [*(text.removesuffix(function) for text in words), function]
+    return " ".join(words)
 
 
 @singledispatch

@@ -13,6 +13,7 @@ from search.formats import STANDARD_ERROR, duration, percent, points
 from search.record import TO_THE_END, TRAINED
 from search.statistics import expected_optimism
 from search.tables import trials
+from search.tables.answers import three_answers
 from search.tables.files import StudyTables
 from search.terminal.console import command_line
 
@@ -29,9 +30,21 @@ def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) ->
         f"Study {run.study!r}: {before} of {run.trials} designs trained so far; {engine.reason}.",
         f"A design passes with validation accuracy >= {percent(rules.target)} after epoch "
         f"{config.full_epochs}{below}.",
+        *_looks_words(config),
         *(f"Note: {note}." for note in notes),
     ]
     return "\n".join(lines)
+
+
+def _looks_words(config: StudyConfig) -> list[str]:
+    """How designs are judged before they are trained in full."""
+    if not config.look_lengths:
+        return []
+    lengths = ", ".join(f"{look:g}" for look in config.look_lengths)
+    return [
+        f"Goal {config.goal}: each design is looked at in short complete trainings ({lengths} "
+        "epochs); the best of each look go on to the next, the last ones to the full training."
+    ]
 
 
 def nothing_to_do(run: RunConfig, before: int) -> str:
@@ -51,6 +64,7 @@ def closing(study: StudyTables, more_follows: bool) -> str:
     lines = [
         "",
         f"{trained} designs trained: {trials.counts_in_words(states, TRAINED)}. Not trained: "
+        f"{states.get('screened', 0):,} screened in a short look, "
         f"{states.get('rejected', 0)} proposals rejected by the rules, "
         f"{states.get('duplicate', 0)} duplicates{broken}.",
         *_best_lines(study),
@@ -84,17 +98,27 @@ def _best_lines(study: StudyTables) -> list[str]:
 
 
 def _named_lines(study: StudyTables) -> list[str]:
-    """Rank 1 of the leaderboard, or the nearest miss, and the baseline where it is another."""
-    ranked = study.leaderboard["trial"].head(1)
-    best = study.trials[study.trials["trial"].isin(ranked)]
-    if best.empty:
-        best = trials.nearest(study.trials, 1)
+    """The three answers, or the nearest miss, and the baseline where it is none of them."""
+    first = {
+        name: numbers[0] for name, numbers in three_answers(study.leaderboard).items() if numbers
+    }
+    named = {"Best": trials.nearest(study.trials, 1)["trial"].tolist()} if not first else {}
+    for number in dict.fromkeys(first.values()):
+        names = [name for name, trial in first.items() if trial == number]
+        title = "Best" if len(names) == len(first) else ", ".join(names).capitalize()
+        named[title] = [number]
     beside = trials.baseline(study.trials)
-    beside = beside[~beside["trial"].isin(best["trial"])]
+    met = [number for numbers in named.values() for number in numbers]
+    named["Baseline"] = [number for number in beside["trial"] if number not in met]
+    width = max(map(len, named)) + 1
     return [
-        *_lines("Best:    ", best, ""),
-        *_lines("Baseline:", beside, "; the assignment's own design"),
-    ]
+        line
+        for title, numbers in named.items()
+        for line in _lines(
+            f"{title + ':':<{width}}", study.trials[study.trials["trial"].isin(numbers)],
+            "; the assignment's own design" if title == "Baseline" else "",
+        )
+    ]  # fmt: skip
 
 
 def _lines(name: str, rows: pd.DataFrame, end: str) -> Sequence[str]:

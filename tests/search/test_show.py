@@ -94,6 +94,16 @@ def test_the_best_is_rank_1_on_a_tie(tmp_path: Path) -> None:
     assert "Best:     trial 2, validation 70.00 % after epoch 1," in closing(study, False)
 
 
+def test_the_three_answers_stand_beside_the_baseline(tmp_path: Path) -> None:
+    folder = study_of(
+        tmp_path, trial(1, BASELINE, 0.6), trial(2, small(8), 0.9), trial(3, small(4), 0.7)
+    )
+    words = closing(open_study(folder), False)
+    assert "Most accurate, fewest epochs: trial 2, validation 90.00 %" in words
+    assert "Smallest:                     trial 3, validation 70.00 %" in words
+    assert "Baseline:                     trial 1, validation 60.00 %" in words
+
+
 def test_the_best_and_the_baseline_stand_beside_each_other_once(tmp_path: Path) -> None:
     both = closing(open_study(study_of(tmp_path / "a", trial(1, BASELINE, 0.6),
                                        trial(2, small(4), 0.7))), False)  # fmt: skip

@@ -53,3 +53,12 @@ def test_depthwise_grouped_strided_convolutions_sums_and_activations() -> None:
     assert describe_widths(published) == "16v dv 16k1 dv 32k1 M 16k1 dv 16k1 dv 24k1 dv 32k1"
     assert describe_head(published) == "average pool"
     assert design_cells(published)["parameters"] == 4_392
+
+
+def test_an_activation_that_all_convolutions_share_is_told_once() -> None:
+    silu = {"activation": "silu"}
+    design = Design(
+        (Conv(8, **silu), DepthwiseConv(**silu), MaxPool(), Conv(6, 1, 0, **silu), Conv(10, 1, 0))  # type: ignore[arg-type]
+    )
+    assert describe_widths(design) == "8 d M 6k1 /silu"
+    assert describe_widths(Design((Conv(8, activation="silu"), Conv(10, 1, 0)))) == "8/silu"
