@@ -1,0 +1,255 @@
+"""Which way of judging designs finds good ones soonest: policies replayed on a table of trainings.
+
+    python -m benchmarks.curves results/table                # makes the table
+    python -m benchmarks.search_efficiency results/table     # replays, 200 orders
+
+Each policy meets the table's designs in the same random orders until it has spent `--epochs` epochs
+of training, and chooses the design whose full training (seed 1) was best. Printed, as means over
+the orders, the last two with the 2.5 and 97.5 percentiles: designs met; those trained in full; how
+many of these, for each 1,000 epochs, are among the best tenth of the table; and the regret: how
+far, in points, the chosen design's second seed lies below the best second seed of the table, so
+that the luck of the first seed is not counted as skill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.curves import FULL
+from benchmarks.pruners import InUse
+from mnist_arch.errors import UserError
+from search.config import StudyConfig
+from search.goals import GOALS
+from search.looks import Judged, Look, Predictor
+from search.schedules import Halving, Looks, Standing
+
+LEAST_DESIGNS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A design of the table: its looks, its curve with seed 1, its accuracy with seed 2."""
+
+    parameters: int
+    looks: tuple[Look, ...]
+    curve: tuple[float, ...]
+    full: Look
+    second: float
+
+    @property
+    def accuracy(self) -> float:
+        """After the full training with seed 1, a share in [0, 1]."""
+        return self.full.accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one policy did with one design: epochs trained, and whether it was trained in full."""
+
+    epochs: float
+    is_full: bool
+
+
+Policy = Callable[[Sequence[Measured]], Callable[[int], Spent]]
+"""The designs in their order -> what is done with each, asked one after another."""
+
+
+def whole(_: Sequence[Measured]) -> Callable[[int], Spent]:
+    """Every design is trained in full."""
+    return lambda _: Spent(FULL, True)
+
+
+def pruned_by(make: Callable[[], BasePruner]) -> Policy:
+    """A pruner in the middle of full trainings, told the validation accuracy of each epoch."""
+
+    def policy(designs: Sequence[Measured]) -> Callable[[int], Spent]:
+        study = optuna.create_study(direction="maximize", pruner=make(), study_name="replay")
+
+        def spend(index: int) -> Spent:
+            trial, curve = study.ask(), designs[index].curve
+            for epoch, accuracy in enumerate(curve, 1):
+                trial.report(accuracy, epoch)
+                if epoch < len(curve) and trial.should_prune():
+                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                    return Spent(epoch, False)
+            study.tell(trial, curve[-1])
+            return Spent(len(curve), True)
+
+        return spend
+
+    return policy
+
+
+def looked_at(schedule: Looks) -> Policy:
+    """The looks of the search."""
+
+    def policy(designs: Sequence[Measured]) -> Callable[[int], Spent]:
+        config = StudyConfig(goal="accuracy")
+        seen: list[Judged] = []
+
+        def spend(index: int) -> Spent:
+            design = designs[index]
+            judged, epochs = Judged(design.parameters, int(FULL)), 0.0
+            predict = Predictor([each for each in seen if each.full]).loss
+            while True:
+                standing = Standing(judged, list(seen), [], GOALS["accuracy"], predict)
+                budget = schedule.next_budget(config, standing).budget
+                if budget is None or budget.look is None:
+                    break
+                look = next(each for each in design.looks if each.epochs == budget.look)
+                judged = Judged(design.parameters, int(FULL), (*judged.looks, look))
+                epochs += look.epochs
+            if budget is None:
+                seen.append(judged)
+                return Spent(epochs, False)
+            seen.append(Judged(design.parameters, int(FULL), judged.looks, design.full))
+            return Spent(epochs + FULL, True)
+
+        return spend
+
+    return policy
+
+
+POLICIES: dict[str, Policy] = {
+    "no judging": whole,
+    "halving after 3 and 9 epochs": pruned_by(lambda: InUse(Halving(), int(FULL))),
+    "median, from epoch 3": pruned_by(lambda: MedianPruner(n_warmup_steps=3)),
+    "Hyperband": pruned_by(lambda: HyperbandPruner(1, int(FULL), 3)),
+    "looks (in use)": looked_at(Looks()),
+    "looks, half goes on": looked_at(Looks(1 / 3, 1 / 2)),
+    "looks, a fifth goes on": looked_at(Looks(1 / 5, 1 / 5)),
+}
+
+
+def read_table(folder: Path) -> list[Measured]:
+    """The designs of a table with all their trainings; raises `UserError` for too few."""
+    try:
+        designs = pd.read_csv(folder / "designs.csv", dtype={"design": "str"})
+        trainings = pd.read_csv(folder / "trainings.csv", dtype={"design": "str"})
+        epochs = pd.read_csv(folder / "epochs.csv", dtype={"design": "str"})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} holds no table of python -m benchmarks.curves ({error})"
+        ) from None
+    curves = epochs[(epochs["budget_epochs"] == FULL) & (epochs["seed"] == 1)]
+    found = [
+        measured(int(row["parameters"]), trainings[trainings["design"] == row["design"]],
+                 curves[curves["design"] == row["design"]])
+        for _, row in designs.iterrows()
+    ]  # fmt: skip
+    complete = [each for each in found if each is not None]
+    if len(complete) < LEAST_DESIGNS:
+        raise UserError(
+            f"{folder} has {len(complete)} designs with all their trainings, at least "
+            f"{LEAST_DESIGNS} are needed; python -m benchmarks.curves {folder} goes on"
+        )
+    return complete
+
+
+def measured(parameters: int, trainings: pd.DataFrame, curve: pd.DataFrame) -> Measured | None:
+    """One design of the table; None where one of its trainings is missing or has failed."""
+    done = trainings[trainings["outcome"] == "finished"].sort_values("budget_epochs")
+    looks = {
+        (float(row["budget_epochs"]), int(row["seed"])): Look(
+            float(row["budget_epochs"]), float(row["validation_loss"]),
+            float(row["validation_accuracy"]),
+        )
+        for _, row in done.iterrows()
+    }  # fmt: skip
+    if len(looks) < len(trainings) or not {(FULL, 1), (FULL, 2), (0.25, 1)} <= looks.keys():
+        return None
+    short = tuple(look for (epochs, _), look in looks.items() if epochs < FULL)
+    accuracies = tuple(curve.sort_values("epoch")["validation_accuracy"].tolist())
+    return Measured(parameters, short, accuracies, looks[FULL, 1], looks[FULL, 2].accuracy)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a policy came to in one order."""
+
+    met: int
+    full: int
+    good_for_1000_epochs: float
+    regret_points: float
+
+
+def replay(designs: Sequence[Measured], policy: Policy, epochs: float) -> Replayed:
+    """Meet the designs in their order until so many epochs are spent."""
+    spend = policy(designs)
+    good = sorted((d.accuracy for d in designs), reverse=True)[max(0, len(designs) // 10 - 1)]
+    spent, met, kept = 0.0, 0, []
+    while met < len(designs) and spent < epochs:
+        result = spend(met)
+        spent += result.epochs
+        if result.is_full:
+            kept.append(designs[met])
+        met += 1
+    best = max(kept, key=lambda design: design.accuracy, default=None)
+    regret = max(d.second for d in designs) - (best.second if best else 0.0)
+    many = sum(design.accuracy >= good for design in kept)
+    return Replayed(met, len(kept), 1_000 * many / spent, 100 * regret)
+
+
+def compare(designs: list[Measured], orders: int, epochs: float, seed: int) -> Table:
+    """Replay every policy in the same orders; one line a policy."""
+    generator = random.Random(seed)
+    shuffled = [generator.sample(designs, len(designs)) for _ in range(orders)]
+    table = Table(title=f"{len(designs)} designs, {orders} orders, {epochs:g} epochs to spend")
+    table.add_column("policy", no_wrap=True)
+    for heading in ("met", "in full", "good for 1,000 epochs", "regret, points"):
+        table.add_column(heading, justify="right")
+    for name, policy in POLICIES.items():
+        found = [replay(order, policy, epochs) for order in shuffled]
+        table.add_row(
+            name, _mean([each.met for each in found]), _mean([each.full for each in found]),
+            _interval([each.good_for_1000_epochs for each in found], 1),
+            _interval([each.regret_points for each in found], 3),
+        )  # fmt: skip
+    return table
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.1f}"
+
+
+def _interval(values: Sequence[float], digits: int) -> str:
+    low, high = np.percentile(values, (2.5, 97.5))
+    return f"{np.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the comparison; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search_efficiency", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--orders", type=int, default=200, help="default %(default)s")
+    parser.add_argument("--epochs", type=float, default=200, help="to spend (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    options = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        designs = read_table(options.folder)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    table = compare(designs, options.orders, options.epochs, options.seed)
+    Console(highlight=False, width=110).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.search_efficiency import (
+    POLICIES,
+    Measured,
+    compare,
+    main,
+    measured,
+    read_table,
+    replay,
+)
+from search.looks import Look
+
+
+def design(quality: float, seed: int = 0) -> Measured:
+    """A design whose looks tell its quality, in [0, 1]; its curve tells it at the end only."""
+    noise = np.random.default_rng(seed).uniform(0.5, 0.9, 19)
+    looks = tuple(Look(length, 0.5 - 0.4 * quality, 0.9) for length in (0.25, 1.0, 3.0))
+    end = 0.98 + 0.015 * quality
+    curve = (*noise[:-1].tolist(), end)
+    return Measured(5_000, looks, curve, Look(19.0, 0.06 - 0.04 * quality, end), end)
+
+
+def designs(count: int = 100) -> list[Measured]:
+    qualities = np.random.default_rng(3).permutation(count) / count
+    return [design(quality, seed) for seed, quality in enumerate(qualities)]
+
+
+def test_without_judging_the_epochs_buy_as_many_designs() -> None:
+    found = replay(designs(), POLICIES["no judging"], 200)
+    assert (found.met, found.full) == (11, 11)  # the last one begins at 190
+
+
+def test_looks_that_tell_the_truth_find_better_designs_for_the_same_epochs() -> None:
+    found = replay(designs(400), POLICIES["looks (in use)"], 300)
+    other = replay(designs(400), POLICIES["no judging"], 300)
+    assert found.met > 3 * other.met
+    assert found.regret_points < other.regret_points
+    assert found.good_for_1000_epochs > other.good_for_1000_epochs
+
+
+def test_regret_is_that_of_the_second_seed() -> None:
+    """By hand: of two designs, the one that looked better is worse by half a point."""
+    lucky = Measured(5_000, (), (0.995,), Look(19.0, 0.02, 0.995), 0.990)
+    steady = Measured(5_000, (), (0.994,), Look(19.0, 0.02, 0.994), 0.995)
+    assert replay([lucky, steady], POLICIES["no judging"], 99).regret_points == pytest.approx(0.5)
+
+
+def test_every_policy_is_a_row_of_the_comparison() -> None:
+    table = compare(designs(30), orders=3, epochs=60, seed=1)
+    assert table.row_count == len(POLICIES)
+    assert list(table.columns[0].cells) == list(POLICIES)
+
+
+def write(folder: Path, count: int, leave_out: int = 0) -> None:
+    lengths = [(0.25, 1), (1, 1), (3, 1), (19, 1), (19, 2)]
+    names = [f"{n:012x}" for n in range(count)]
+    pd.DataFrame({"design": names, "parameters": 5_000}).to_csv(folder / "designs.csv", index=False)
+    rows = [
+        {"design": name, "budget_epochs": epochs, "seed": seed, "outcome": "finished",
+         "validation_loss": 0.1, "validation_accuracy": 0.99}
+        for name in names for epochs, seed in lengths
+    ]  # fmt: skip
+    pd.DataFrame(rows[: len(rows) - leave_out]).to_csv(folder / "trainings.csv", index=False)
+    epochs = [
+        {"design": name, "budget_epochs": 19, "seed": 1, "epoch": epoch,
+         "validation_accuracy": epoch / 20}
+        for name in names for epoch in range(1, 20)
+    ]  # fmt: skip
+    pd.DataFrame(epochs).to_csv(folder / "epochs.csv", index=False)
+
+
+def test_a_table_is_read_and_what_is_not_complete_left_out(tmp_path: Path) -> None:
+    write(tmp_path, 22, leave_out=1)
+    found = read_table(tmp_path)
+    assert len(found) == 21
+    assert [look.epochs for look in found[0].looks] == [0.25, 1, 3]
+    assert found[0].curve == tuple(epoch / 20 for epoch in range(1, 20))
+
+
+def test_a_training_that_failed_leaves_its_design_out() -> None:
+    rows = pd.DataFrame({"outcome": ["diverged"], "budget_epochs": [19.0], "seed": [1]})
+    assert measured(5_000, rows, pd.DataFrame({"epoch": [], "validation_accuracy": []})) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "message"), [(None, "holds no table of"), (5, "has 5 designs with all their train")]
+)
+def test_a_folder_without_enough_is_a_mistake(
+    count: int | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if count is not None:
+        write(tmp_path, count)
+    assert main([str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
