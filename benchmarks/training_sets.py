@@ -1,6 +1,6 @@
 """Training sets: how much of an accuracy is the luck of which images were fitted.
 
-    python -m benchmarks.training_sets --to results/coverage
+    python -m benchmarks.training_sets --sets 4 --to results/coverage
 
 Confirmation by folds rests on six trainings whose sets overlap; how much they share cannot be seen
 in their spread. Here the 60,000 training images are cut into six sets that share nothing, several
@@ -53,13 +53,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--design", choices=REFERENCE_DESIGNS, default="assignment")
     parser.add_argument("--epochs", type=int, default=6, help="default %(default)s")
+    parser.add_argument("--sets", type=int, default=6, help="of six (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=4, help="on each set (default %(default)s)")
     parser.add_argument("--to", type=Path, help="also write training_sets.csv into this folder")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     train, test = load("train"), load("test")
     rows = []
-    for number, part in enumerate(cut(train.labels, torch.arange(len(train)))):
+    parts = cut(train.labels, torch.arange(len(train)))[: options.sets]
+    for number, part in enumerate(parts):
         for seed in range(options.seeds):
             run = 1_000 * number + seed
             value = accuracy(options.design, train.take(part), test, options.epochs, run)
