@@ -169,7 +169,7 @@ class Accelerated(nn.Module):
             self.seed = int(self._drawn.random_().item())
 
     def _take(self) -> Handle:
-        """An handle whose last forward pass is not waiting for its backward pass."""
+        """A handle whose last forward pass is not waiting for its backward pass."""
         if self._idle:
             return self._idle.pop()
         return Handle(self._nodes, self.threads, self.instruction_set)
@@ -179,7 +179,7 @@ _NATIVE = ("_nodes", "_drawn", "_idle", "_layers", "_settings")
 
 
 class _Lease:
-    """An handle in use by one step, handed back when its backward pass or its graph is gone."""
+    """A handle in use by one step, handed back when its backward pass or its graph is gone."""
 
     def __init__(self, owner: Accelerated) -> None:
         self._idle: list[Handle] = owner._idle

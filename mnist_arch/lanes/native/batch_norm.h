@@ -98,9 +98,9 @@ struct BatchNorm {
       if (tensors.weight_gradient) tensors.weight_gradient[channel] = float(product * inverse);
       if (tensors.bias_gradient) tensors.bias_gradient[channel] = float(gradient);
       if (!use_batch) continue;
-      const double slope = -scale[channel] * inverse * inverse * product / count;
-      linear[channel] = float(slope);
-      constant[channel] = float(-scale[channel] * gradient / count + slope * rounding);
+      const double factor = -scale[channel] * inverse * inverse * product / count;
+      linear[channel] = float(factor);
+      constant[channel] = float(-scale[channel] * gradient / count + factor * rounding);
     }
   }
 };

@@ -8,45 +8,17 @@
 // the values of stages are kept from forward to backward.
 #pragma once
 
-#include "batch_norm.h"
-#include "grouped.h"
 #include "schedule.h"
+#include "stage.h"
 #include "sums.h"
 #include "threads.h"
+#include "tiles.h"
 
 namespace {
 
 inline size_t round_up(size_t count, size_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
 }
-
-struct ChannelDropout {
-  int layer;
-  int32_t threshold;
-  float gain;
-};
-
-struct Stage {
-  StageSpec spec;
-  Layout input;                            // as its convolution reads it
-  GroupedConvolution convolution, inverse; // inverse: the input gradient
-  GroupedWeightGradient weight_gradient;
-  ValueGradient value_gradient; // with the padding that `inverse` reads
-  Epilogue epilogue;
-  BatchNorm norm;
-  std::vector<ChannelDropout> channel_dropouts;
-  std::vector<float> packed, packed_inverse;
-  bool plain = false;
-  bool all_tiles = false; // whether the weights' gradient is taken over all tiles at once
-
-  // Per tile, so that sums can be added up in tile order:
-  std::vector<double> bias_sums;  // [tile][channel]
-  std::vector<float> weight_sums; // [tile][weight]
-  Buffer factors;                 // [tile][channel][16]: dropout of channels
-
-  int channels() const { return spec.value.channels; }
-  bool convolves() const { return spec.convolution >= 0; }
-};
 
 struct Thread {
   Buffer value_gradient; // one tile's gradient of a stage's value
@@ -73,7 +45,7 @@ class Network {
     seed_ = seed, use_batch_ = use_batch;
     count_ = count;
     tiles_ = int((count + kTile - 1) / kTile);
-    for (Stage& stage : stages_) prepare(stage, tensors, keep);
+    for (Stage& stage : stages_) prepare(stage, tensors, use_batch, keep);
     if (use_batch || keep) {
       reserve_kept();
       forward_kept(tensors, images, logits);
@@ -100,7 +72,8 @@ class Network {
           if (i <= last) {
             backward_tile(i, tile, threads_[thread], wants_weights(stages_[i], tensors));
           } else {
-            spread(gradients, stages_[last].epilogue.pooled, false, tile, gradient(last, tile));
+            spread(gradients, stages_[last].epilogue.pooled, false, tile, valid(tile),
+                   gradient(last, tile));
             recompute(last, tile, threads_[thread].maps[0].data());
           }
         }
@@ -108,7 +81,7 @@ class Network {
       for (int i : run) {
         if (i > last || !stages_[i].convolves()) continue;
         if (stages_[i].all_tiles && wants_weights(stages_[i], tensors)) add_up_weights(i);
-        write_gradients(stages_[i], tensors[stages_[i].spec.convolution]);
+        write_gradients(stages_[i], tensors[stages_[i].spec.convolution], tiles_, use_batch_);
       }
     }
     return true;
@@ -118,13 +91,15 @@ class Network {
   // ---- construction ------------------------------------------------------------------------
 
   Network(const std::vector<StageSpec>& specs, Shape images, int threads)
-      : schedule_(specs), stages_(specs.size()), crew_(threads), threads_(threads) {
+      : schedule_(specs), stages_(specs.size()), workers_(threads), threads_(threads) {
     image_ = Layout(images.channels, images.height, images.width, schedule_.images_padding);
     int most_channels = 0;
     std::vector<StageSizes> sizes;
     for (size_t i = 0; i < specs.size(); ++i) {
       Stage& stage = stages_[i];
-      build(stage, specs[i], schedule_.plans[i].readers_padding);
+      const int source = specs[i].inputs[0];
+      build(stage, specs[i], source < 0 ? image_ : stages_[source].epilogue.output,
+            schedule_.plans[i].readers_padding);
       stage.plain = schedule_.is_plain(int(i));
       most_channels = std::max(most_channels, stage.channels());
       sizes.push_back({stage.epilogue.value.size, stage.epilogue.pooled.size,
@@ -136,54 +111,6 @@ class Network {
     slots_.resize(schedule_.kept.count());
   }
 
-  void build(Stage& stage, const StageSpec& spec, int readers_padding) const {
-    stage.spec = spec;
-    const int source = spec.inputs[0];
-    stage.input = source < 0 ? image_ : stages_[source].epilogue.output;
-    const Layout value(spec.value.channels, spec.value.height, spec.value.width, 0);
-    stage.value_gradient.layout = value;
-    build_epilogue(stage, value, readers_padding);
-    if (!stage.convolves()) return;
-    // What a stride of 1 would have: see `ValueGradient`.
-    const int flipped_padding = spec.kernel - 1 - spec.padding, shrink = spec.kernel - 1 - 2 * spec.padding;
-    const Layout gradient(value.channels, spec.input.height - shrink, spec.input.width - shrink,
-                          flipped_padding);
-    stage.value_gradient = {gradient, spec.stride};
-    stage.convolution =
-        GroupedConvolution(spec.groups, spec.kernel, spec.stride, spec.padding, stage.input, value);
-    stage.inverse = GroupedConvolution(
-        spec.groups, spec.kernel, 1, flipped_padding, gradient,
-        Layout(spec.input.channels, spec.input.height, spec.input.width, 0));
-    stage.weight_gradient =
-        GroupedWeightGradient(spec.groups, spec.kernel, spec.padding, stage.input, gradient);
-    stage.all_tiles = stage.weight_gradient.suits_all_tiles();
-    stage.packed.resize(stage.convolution.packed());
-    stage.packed_inverse.resize(stage.inverse.packed());
-  }
-
-  static ElementDropout element_dropout(const DropoutSpec& dropout, float& gain) {
-    if (dropout.layer >= 0) gain *= float(1.0 / (1.0 - dropout.probability));
-    return {dropout.layer, dropout_threshold(dropout.probability)};
-  }
-
-  static void build_epilogue(Stage& stage, const Layout& value, int readers_padding) {
-    const StageSpec& spec = stage.spec;
-    Epilogue& epilogue = stage.epilogue;
-    epilogue.relu_before = spec.relu_before, epilogue.activation = spec.activation;
-    epilogue.pool = spec.pool;
-    epilogue.value = value;
-    const Shape& map = spec.output;
-    epilogue.pooled = Layout(map.channels, map.height, map.width, 0);
-    epilogue.output = Layout(map.channels, map.height, map.width, readers_padding);
-    BatchNorm& norm = stage.norm = BatchNorm(value.channels, spec.norm >= 0, spec.epsilon);
-    epilogue.scale = norm.scale.data(), epilogue.shift = norm.shift.data();
-    epilogue.mean = norm.mean.data();
-    epilogue.constant = norm.constant.data(), epilogue.linear = norm.linear.data();
-    for (const DropoutSpec& dropout : spec.channel_dropouts)
-      stage.channel_dropouts.push_back({dropout.layer, dropout_threshold(dropout.probability),
-                                        float(1.0 / (1.0 - dropout.probability))});
-  }
-
   // ---- memory ------------------------------------------------------------------------------
 
   // Calls work(tile, thread), first for the tile that was last in the call before: its maps are
@@ -191,7 +118,7 @@ class Network {
   template <class Work>
   void each_tile(const Work& work) {
     const bool backwards = backwards_ = !backwards_;
-    crew_.for_each(tiles_, [&](int item, int thread) {
+    workers_.for_each(tiles_, [&](int item, int thread) {
       work(backwards ? tiles_ - 1 - item : item, thread);
     });
   }
@@ -286,41 +213,10 @@ class Network {
 
   // ---- forward -----------------------------------------------------------------------------
 
-  // Packs the weights (for the backward pass too: it must use those of the forward pass).
-  void prepare(Stage& stage, const LanesTensors* tensors, bool keep) const {
-    if (stage.convolves()) {
-      const float* weight = tensors[stage.spec.convolution].weight;
-      stage.convolution.pack(weight, false, stage.packed.data());
-      if (keep && stage.spec.inputs[0] >= 0)
-        stage.inverse.pack(weight, true, stage.packed_inverse.data());
-    }
-    Epilogue& epilogue = stage.epilogue;
-    epilogue.gain = 1;
-    epilogue.before = element_dropout(stage.spec.before, epilogue.gain);
-    epilogue.after = element_dropout(stage.spec.after, epilogue.gain);
-    if (!use_batch_) epilogue.gain = 1;
-    stage.norm.prepare(stage.norm.present ? tensors + stage.spec.norm : nullptr, use_batch_);
-  }
-
   void finish_statistics(Stage& stage, const LanesTensors* tensors) {
     TileCounts counts{values_of(stage, count_), {}};
     for (int tile = 0; tile < tiles_; ++tile) counts.tiles.push_back(values_of(stage, valid(tile)));
     stage.norm.finish_statistics(tensors[stage.spec.norm], counts);
-  }
-
-  void draw_factors(Stage& stage, int tile) {
-    if (!use_batch_ || stage.channel_dropouts.empty()) return;
-    float* factors = stage.factors.data() + long(tile) * stage.channels() * kTile;
-    for (int channel = 0; channel < stage.channels(); ++channel)
-      for (int lane = 0; lane < kTile; ++lane) {
-        float factor = 1;
-        for (const ChannelDropout& dropout : stage.channel_dropouts) {
-          const uint64_t key =
-              dropout_key(seed_, dropout.layer, int64_t(tile) * kTile + lane, channel);
-          factor *= channel_is_kept(key, dropout.threshold) ? dropout.gain : 0.0f;
-        }
-        factors[channel * kTile + lane] = factor;
-      }
   }
 
   void run_epilogue(int i, int tile, const float* value, float* output) {
@@ -352,19 +248,23 @@ class Network {
     for (const Schedule::Run& run : schedule_.forward) {
       each_tile([&](int tile, int thread) {
         for (int i : run) {
-          if (i == 0) spread(images, image_, true, tile, image(tile));
+          if (i == 0) spread(images, image_, true, tile, valid(tile), image(tile));
           forward_tile(i, tile, tensors, threads_[thread]);
         }
         if (run.back() == last && !stages_[last].norm.present)
-          collect(result(last, tile, threads_[thread].maps[0].data()), tile, logits);
+          collect_logits(result(last, tile, threads_[thread].maps[0].data()), tile, logits);
       });
       for (int i : run)
         if (stages_[i].norm.present && use_batch_) finish_statistics(stages_[i], tensors);
     }
     if (!stages_[last].norm.present) return;
     each_tile([&](int tile, int thread) {
-      collect(result(last, tile, threads_[thread].maps[0].data()), tile, logits);
+      collect_logits(result(last, tile, threads_[thread].maps[0].data()), tile, logits);
     });
+  }
+
+  void collect_logits(const float* map, int tile, float* logits) const {
+    collect(map, stages_.back().epilogue.output, tile, valid(tile), logits);
   }
 
   void forward_tile(int i, int tile, const LanesTensors* tensors, Thread& thread) {
@@ -375,7 +275,7 @@ class Network {
         inputs[k] = result(stage.spec.inputs[k], tile, thread.maps[k].data());
     value_of(i, tile, tensors, inputs, values(i, tile),
              &stage.norm.statistics[size_t(tile) * stage.channels()], thread);
-    draw_factors(stage, tile);
+    if (use_batch_) draw_factors(stage, seed_, tile);
   }
 
   // Without batch statistics nothing ties the tiles together: each runs through the whole network.
@@ -388,7 +288,7 @@ class Network {
         const StagePlan& plan = schedule_.plans[i];
         return thread.streamed[stages_[i].plain ? plan.streamed_value : plan.streamed_result].data();
       };
-      spread(images, image_, true, tile, memory(kImages));
+      spread(images, image_, true, tile, valid(tile), memory(kImages));
       std::vector<ChannelSums> sums;
       for (int i = 0; i < count; ++i) {
         const Stage& stage = stages_[i];
@@ -400,45 +300,8 @@ class Network {
         value_of(i, tile, tensors, inputs, value, sums.data(), thread);
         if (!stage.plain) run_epilogue(i, tile, value, memory(i));
       }
-      collect(memory(count - 1), tile, logits);
+      collect_logits(memory(count - 1), tile, logits);
     });
-  }
-
-  // rows [image][size] -> one tile's map. Lanes beyond the batch get the last image again, whose
-  // values stay as ordinary as the others'; or zeros.
-  void spread(const float* rows, const Layout& map, bool repeat, int tile, float* output) const {
-    const int last = valid(tile) - 1, pixels = map.height * map.width;
-    const long size = long(map.channels) * pixels;
-    rows += long(tile) * kTile * size;
-    for (int channel = 0; channel < map.channels; ++channel, rows += pixels, output += map.channel) {
-      clear_padding(map, output);
-      for (int lane = 0; lane < kTile; lane += kVector)
-        for (int first = 0; first < pixels; first += kVector) {
-          const int count = std::min(kVector, pixels - first);
-          Vector block[kVector];
-          for (int i = 0; i < kVector; ++i) {
-            const float* source = rows + std::min(lane + i, last) * size + first;
-            block[i] = repeat || lane + i <= last ? load_some(source, count) : Vector{};
-          }
-          transpose(block);
-          for (int i = 0; i < count; ++i) {
-            const int row = (first + i) / map.width, column = (first + i) % map.width;
-            store(output + map.origin() + row * map.row + column * kTile + lane, block[i]);
-          }
-        }
-    }
-  }
-
-  // The last stage's map of one tile -> logits [image][channel][row][column].
-  void collect(const float* tile_map, int tile, float* logits) const {
-    const Layout& map = stages_.back().epilogue.output;
-    const int images = valid(tile), size = outputs();
-    float* rows = logits + long(tile) * kTile * size;
-    for (int lane = 0; lane < images; ++lane)
-      for (int channel = 0; channel < map.channels; ++channel)
-        for (int row = 0; row < map.height; ++row)
-          for (int column = 0; column < map.width; ++column)
-            *rows++ = tile_map[map.origin() + channel * map.channel + row * map.row + column * kTile + lane];
   }
 
   // ---- backward ----------------------------------------------------------------------------
@@ -512,36 +375,16 @@ class Network {
     const float* maps = slot_read >= 0 ? slot(slot_read, 0) : image(0);
     const long map_tile = slot_read >= 0 ? schedule_.kept.size(slot_read) : image_.size;
     const auto blocks = whole.all_blocks();
-    crew_.for_each(int(blocks.size()), [&](int block, int thread) {
+    workers_.for_each(int(blocks.size()), [&](int block, int thread) {
       whole.run_block(blocks[block], tiles_, maps, map_tile, slot(plan.kept_gradient, 0),
                       schedule_.kept.size(plan.kept_gradient), threads_[thread].totals.data(),
                       stage.weight_sums.data());
     });
   }
 
-  void write_gradients(Stage& stage, const LanesTensors& tensors) const {
-    if (tensors.weight_gradient) {
-      const long count = stage.weight_gradient.weights();
-      std::memcpy(tensors.weight_gradient, stage.weight_sums.data(), count * sizeof(float));
-      for (int tile = 1; tile < (stage.all_tiles ? 1 : tiles_); ++tile) {
-        const float* sums = &stage.weight_sums[size_t(tile) * count];
-        for (long weight = 0; weight < count; ++weight) tensors.weight_gradient[weight] += sums[weight];
-      }
-    }
-    if (!tensors.bias_gradient) return;
-    // Batch norm takes away any constant: a bias right before it has no gradient at all.
-    const bool cancelled = stage.norm.present && use_batch_ && !stage.spec.relu_before;
-    for (int channel = 0; channel < stage.channels(); ++channel) {
-      double total = 0;
-      for (int tile = 0; tile < tiles_; ++tile)
-        total += stage.bias_sums[size_t(tile) * stage.channels() + channel];
-      tensors.bias_gradient[channel] = cancelled ? 0.0f : float(total);
-    }
-  }
-
   Schedule schedule_;
   std::vector<Stage> stages_;
-  ThreadPool crew_;
+  ThreadPool workers_;
   std::vector<Thread> threads_;
   Layout image_;
   Buffer images_;
