@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,11 +53,13 @@ def network_of(name: str) -> nn.Module:
     return prepare(build(REFERENCE_DESIGNS[name]), Engine("torch", "cpu", ""))
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
 @pytest.mark.parametrize("name", REFERENCE_DESIGNS)
-def test_an_epoch_reads_nothing_back(name: str) -> None:
+def test_an_epoch_reads_nothing_back(name: str, averaging: float) -> None:
     network = network_of(name)
+    recipe = replace(RECIPE, averaging=averaging, label_smoothing=averaging / 9)
     with Watch() as watch:
-        epochs = list(train(network, RECIPE, 2, digits(100), digits(50), seed=0))
+        epochs = list(train(network, recipe, 2, digits(100), digits(50), seed=0))
     assert len(epochs) == 2
     assert watch.calls["aten._fused_sgd_.default"] == 2 * 4  # 100 images are 4 batches
     assert not watch.waits
