@@ -41,6 +41,7 @@ from search.tables.files import TABLES, read_table
 KINDS = ("worker", "parent", "group")
 SETTINGS = ("--epochs", "2", "--train-images", "500", "--target", "0.01", "--finalists", "2")
 SEEDS = 2
+PHASES = ("starting", "searching", "confirming")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,11 @@ class Soak:
 
     def search(self, name: str, seed: int, kills: int) -> None:
         """One search, killed and gone on with until it is done."""
-        folder, before, start = self.results / name, Kept({}, {}, 0), time.monotonic()
+        folder, before = self.results / name, Kept({}, {}, 0)
         while True:
-            process = self.start(name, seed)
+            process, started = self.start(name, seed), time.time()
             while self.kills.total() < kills and self.survives(process):
-                if self.kill(process) != "worker":
+                if self.kill(process, self.phase(folder, started)) != "worker":
                     break
             else:
                 process.wait()
@@ -110,7 +111,6 @@ class Soak:
             before = self.check(folder, before)
             if process.returncode >= 0:
                 self.check_end(folder, before, process.returncode)
-                self.seconds = max(10.0, time.monotonic() - start)
                 return
 
     def start(self, name: str, seed: int) -> subprocess.Popen[bytes]:
@@ -132,7 +132,15 @@ class Soak:
             process.wait(self.random.uniform(0.0, self.seconds))
         return process.returncode is None
 
-    def kill(self, process: subprocess.Popen[bytes]) -> str:
+    def phase(self, folder: Path, started: float) -> str:
+        """What a search is at, as its tables tell it."""
+        table = folder / "trials.csv"
+        if not table.exists() or table.stat().st_mtime < started:
+            return "starting"
+        trained = read_table(table)["state"].isin(TRAINED).sum()
+        return "confirming" if trained >= self.trials else "searching"
+
+    def kill(self, process: subprocess.Popen[bytes], phase: str) -> str:
         """Kill something; returns what."""
         kind = self.random.choice(KINDS)
         workers = workers_of(process.pid)
@@ -146,7 +154,8 @@ class Soak:
             else:
                 os.killpg(process.pid, signal.SIGKILL)
         self.kills[kind] += 1
-        print(f"{self.kills.total():4d}  {kind}", flush=True)
+        self.counts[phase] += 1
+        print(f"{self.kills.total():4d}  {kind:<7} while {phase}", flush=True)
         return kind
 
     def end_group(self, process: subprocess.Popen[bytes]) -> None:
@@ -248,8 +257,10 @@ def summary(soak: Soak, minutes: float) -> str:
     """What came of it, in a few lines."""
     kinds = ", ".join(f"{soak.kills[kind]} of {name}" for kind, name in zip(
         KINDS, ("a worker", "the command", "the group"), strict=True))  # fmt: skip
+    phases = ", ".join(f"{soak.counts[name]} while {name}" for name in PHASES)
     lines = [
-        f"{soak.kills.total()} kills ({kinds}) over {soak.counts['searches']} searches of "
+        f"{soak.kills.total()} kills ({kinds}; {phases}) over "
+        f"{soak.counts['searches']} searches of "
         f"{soak.trials} trained designs, in {minutes:.0f} minutes.",
         f"{soak.counts['trials']} trials, {soak.counts['trained']} of them trained, and "
         f"{soak.counts['final runs']} final runs stood at the end; {soak.counts['tables']:,} "
