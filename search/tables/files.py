@@ -160,8 +160,9 @@ class StudyFiles:
             if self._is_behind:
                 self.rewrite()
             study = read_study(self.folder)
-            rows = len(study.trials), len(study.tables.get("confirmations", ()))
-            if rows >= (self.counts.total(), len(self.runs)) or time.monotonic() > give_up:
+            runs = len(study.tables.get("confirmations", ()))
+            is_whole = len(study.trials) >= self.counts.total() and runs >= len(self.runs)
+            if is_whole or time.monotonic() > give_up:
                 return study
             time.sleep(0.2)
 

@@ -16,7 +16,13 @@ from search import StudyConfig
 from search.record import TrialRecord
 from search.tables import files
 from search.tables.csv_text import to_csv
-from search.tables.files import StudyFiles, read_study, read_table, require_no_orphans
+from search.tables.files import (
+    StudyFiles,
+    read_study,
+    read_table,
+    require_no_orphans,
+    require_own,
+)
 from search.tables.trials import (
     EPOCH_COLUMNS,
     REJECTION_COLUMNS,
@@ -273,3 +279,54 @@ def test_the_identity_is_in_every_file(tmp_path: Path) -> None:
     assert len(csvs(tmp_path)) == 6
     for name in csvs(tmp_path):
         assert set(read_table(tmp_path / name)["study"]) == {written.identity}
+
+
+def test_one_driver_writes_and_another_goes_on_when_it_has_ended(tmp_path: Path) -> None:
+    writer, other = study_files(tmp_path), study_files(tmp_path)
+    turn = [True, False]
+    writer.is_writer, other.is_writer = lambda: turn[0], lambda: turn[1]
+    for each in (writer, other):
+        each.load([])
+        each.rewrite()
+    writer.add(THREE[0])
+    written = (tmp_path / "trials.csv").read_text()
+    other.add(THREE[0])
+    other.add(THREE[1])
+    assert (tmp_path / "trials.csv").read_text() == written
+    turn[:] = [False, True]  # the writer has died
+    other.add(THREE[2])
+    assert read_study(tmp_path).trials["trial"].tolist() == [1, 2, 3]
+    assert other.read().document["trained"] == 3
+
+
+def test_who_does_not_write_waits_for_the_writer_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "CATCH_UP_SECONDS", 0.5)
+    writer, other = study_files(tmp_path), study_files(tmp_path)
+    other.is_writer = lambda: False
+    writer.load([THREE[0]])
+    writer.rewrite()
+    other.load(THREE)
+    other.rewrite()
+    assert len(other.read().trials) == 1
+    writer.load(THREE[1:])
+    writer.rewrite()
+    assert len(other.read().trials) == 3
+
+
+def test_a_folder_belongs_to_one_study_of_a_server(tmp_path: Path) -> None:
+    require_own(tmp_path, None)
+    require_own(tmp_path, "token")
+    written = study_files(tmp_path)
+    settings = {"study": "test", "settings": EASY.to_dict(), "token": "token"}
+    written.document = lambda: settings
+    written.load(THREE)
+    written.rewrite()
+    require_own(tmp_path, "token")
+    for token in (None, "another"):
+        with pytest.raises(UserError, match=r"trials.csv.* of another study than the server's"):
+            require_own(tmp_path, token)
+    (tmp_path / "study.db").touch()
+    with pytest.raises(UserError, match="another --study NAME"):
+        require_own(tmp_path, "token")
