@@ -4,49 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from pathlib import Path
 
 import sqlalchemy
 
 from search import RunConfig, StudyConfig, search
-from search.record import TRAINED
 from search.storage import opened_storage, storage_url
 
 NAME = "simulated"
 """Of the executor, and of the study."""
 
-BLOCK = 100
-"""Trained designs of the trials that are copied to fill a study."""
+BLOCK = 16
+"""Trained designs of the trials that are searched; with those that are not, a hundred or so."""
 
 
-def fill(results: Path, config: StudyConfig, trained: int, storage: str = "sqlite") -> None:
-    """Fill a study up to about so many trained designs: search for the first, copy the others.
+def fill(results: Path, config: StudyConfig, trials: int, storage: str = "sqlite") -> None:
+    """Fill a study up to so many trials: search for the first block, copy it for the others.
 
-    The first `BLOCK` are searched, by the program as it is. Optuna has no quick way to add trials,
-    so the rows of that block are then copied in its database, each design as one of its own.
+    The first `BLOCK` trained designs are searched, by the program as it is. Optuna has no quick way
+    to add trials, so their rows are then copied in its database, each design as one of its own.
     """
-    first = min(trained, BLOCK)
-    run = RunConfig(NAME, results, first, finalists=0, executor=NAME, quiet=True, storage=storage)
+    run = RunConfig(
+        NAME, results, BLOCK, finalists=0, executor=NAME, quiet=True, storage=storage, report=False
+    )
     with contextlib.redirect_stdout(io.StringIO()):
-        there = len(search(config, run).study.trials.query("epochs > 0"))
+        search(config, run)
     url = storage_url(storage, run.folder)
     with opened_storage(url) as opened, opened.engine.begin() as connection:
-        last = connection.execute(_LAST_OF_BLOCK, {"block": first}).scalar_one()
-        for _ in range((trained - there) // first):
-            _copy(connection, last)
+        block = there = int(connection.execute(_LAST).scalar_one())
+        while there < trials:
+            _copy(connection, min(block, trials - there))
+            there = int(connection.execute(_LAST).scalar_one())
 
 
-_LAST_OF_BLOCK = sqlalchemy.text(
-    "SELECT trial_id FROM trial_user_attributes WHERE key = 'state' AND value_json IN "
-    f"({', '.join(repr(json.dumps(state)) for state in TRAINED)}) "
-    "ORDER BY trial_id LIMIT 1 OFFSET :block - 1"
-)
+_LAST = sqlalchemy.text("SELECT max(trial_id) FROM trials")
 
 
 def _copy(connection: sqlalchemy.Connection, last: int) -> None:
     """Copy all trials up to this id to the end of the study."""
-    shift = connection.execute(sqlalchemy.text("SELECT max(trial_id) FROM trials")).scalar_one()
+    shift = connection.execute(_LAST).scalar_one()
     for table in sqlalchemy.inspect(connection).get_table_names():
         columns = [each["name"] for each in sqlalchemy.inspect(connection).get_columns(table)]
         if "trial_id" not in columns:

@@ -1,6 +1,6 @@
 """What the search itself costs a trial, however many designs a study has: trainings are simulated.
 
-    python -m benchmarks.scale                     # at 100, 1,000 and 10,000 trained designs
+    python -m benchmarks.scale                     # at 100, 1,000 and 10,000 trials
     python -m benchmarks.scale --marks 100 1000    # quicker
     python -m benchmarks.scale --storages sqlite   # without a PostgreSQL server of its own
 
@@ -49,13 +49,13 @@ from search.storage import opened_storage, storage_url
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What trials cost in a study of `trained` designs, in milliseconds a trial.
+    """What trials cost in a study of so many `trials`, in milliseconds a trial.
 
     `wall` is what elapsed, the others are the processor's time. `load` and `rewrite` are seconds:
     to continue the study, and to write all tables once. `memory` is in MiB.
     """
 
-    trained: int
+    trials: int
     storage: str
     workers: int
     sampler_name: str
@@ -73,34 +73,49 @@ class Cost:
         return self.total - self.sampler
 
 
-def measure(
-    results: Path, config: StudyConfig, sampler_name: str, measured: int, workers: int = 1,
-    storage_name: str = "sqlite",
-) -> Cost:  # fmt: skip
-    """Time the next `measured` trained designs of a study that exists."""
-    folder, clock = results / NAME, Clock()
-    with opened_storage(storage_url(storage_name, folder)) as storage:
-        study, _ = load_study(storage, folder)
-        study.sampler = TimedSampler(make_sampler(sampler_name, config.seed), clock)
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A study that is gone on with; `load` is the processor's seconds that it took to continue."""
+
+    history: History
+    files: TimedFiles
+    load: float
+
+
+@contextlib.contextmanager
+def opened(results: Path, config: StudyConfig, storage: str = "sqlite") -> Iterator[Opened]:
+    """Open a study that exists, and read all that it has."""
+    folder = results / NAME
+    with opened_storage(storage_url(storage, folder)) as there:
+        study, _ = load_study(there, folder)
         files = TimedFiles(folder, identity_of(study), config, lambda: _document(study))
-        files.clock = clock
-        executor = make_executor(NAME, Machine(), workers)
-        history = History(Driver(study, storage), files)
+        files.clock = Clock()
+        history = History(Driver(study, there), files)
         start = time.process_time()
         history.load()
-        load = time.process_time() - start
-        before = files.trained
-        loop = Loop(history, config, executor, Nobody(), before + measured)
-        start, wall_start = time.process_time(), time.perf_counter()
-        loop.run()
-        total, wall = time.process_time() - start, time.perf_counter() - wall_start
-        start = time.process_time()
-        files.rewrite()
-        rewrite = time.process_time() - start
-    a_trial, kind = 1_000 / measured, storage.engine.dialect.name
+        yield Opened(history, files, time.process_time() - start)
+
+
+def measure(study: Opened, sampler_name: str, measured: int, workers: int = 1) -> Cost:
+    """Time the trials that it takes to train so many more designs."""
+    history, files = study.history, study.files
+    config, storage = files.config, history.driver.storage
+    clock = files.clock = Clock()
+    sampler = make_sampler(sampler_name, config.seed)
+    history.driver.study.sampler = TimedSampler(sampler, clock)
+    executor = make_executor(NAME, Machine(), workers)
+    before = files.counts.total()
+    loop = Loop(history, config, executor, Nobody(), files.trained + measured)
+    start, wall_start = time.process_time(), time.perf_counter()
+    loop.run()
+    total, wall = time.process_time() - start, time.perf_counter() - wall_start
+    a_trial = 1_000 / (files.counts.total() - before)
+    start = time.process_time()
+    files.rewrite()
     return Cost(
-        before, kind, workers, sampler_name, wall * a_trial, total * a_trial,
-        clock.seconds["sampler"] * a_trial, clock.seconds["tables"] * a_trial, load, rewrite,
+        before, storage.engine.dialect.name, workers, sampler_name, wall * a_trial,
+        total * a_trial, clock.seconds["sampler"] * a_trial, clock.seconds["tables"] * a_trial,
+        study.load, time.process_time() - start,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )  # fmt: skip
 
@@ -116,7 +131,7 @@ def _document(study: optuna.Study) -> dict[str, Any]:
 def make_table(costs: Sequence[Cost]) -> Table:
     """One line a mark and sampler."""
     table = Table(title="milliseconds a trial, trainings simulated")
-    table.add_column("trained designs", justify="right")
+    table.add_column("trials", justify="right")
     table.add_column("storage")
     table.add_column("workers", justify="right")
     table.add_column("sampler")
@@ -127,7 +142,7 @@ def make_table(costs: Sequence[Cost]) -> Table:
         table.add_column(heading, justify="right")
     for cost in costs:
         table.add_row(
-            f"{cost.trained:,}", cost.storage, str(cost.workers), cost.sampler_name,
+            f"{cost.trials:,}", cost.storage, str(cost.workers), cost.sampler_name,
             f"{cost.wall:.1f}", f"{cost.total:.1f}", f"{cost.sampler:.1f}",
             f"{cost.bookkeeping:.1f}", f"{cost.tables:.1f}",
             f"{cost.load:.2f}", f"{cost.rewrite:.2f}", f"{cost.memory:,.0f}",
@@ -145,8 +160,8 @@ def growth(costs: Sequence[Cost]) -> str:
         first, last = ordered[0], ordered[-1]
         lines.append(
             f"{storage}, {workers} workers, {sampler}: bookkeeping a trial at "
-            f"{last.trained:,} trained designs is "
-            f"{last.bookkeeping / first.bookkeeping:.2f} times that at {first.trained:,}"
+            f"{last.trials:,} trials is "
+            f"{last.bookkeeping / first.bookkeeping:.2f} times that at {first.trials:,}"
         )
     return "\n".join(lines)
 
@@ -158,10 +173,11 @@ def study_costs(
     for mark in sorted(options.marks):
         fill(folder, config, mark, storage)
         first, *others = options.samplers
-        for workers in options.workers:
-            yield measure(folder, config, first, options.measured, workers, storage)
-        for sampler in others:
-            yield measure(folder, config, sampler, options.measured, 1, storage)
+        with opened(folder, config, storage) as study:
+            for workers in options.workers:
+                yield measure(study, first, options.measured, workers)
+            for sampler in others:
+                yield measure(study, sampler, options.measured)
 
 
 @contextlib.contextmanager
@@ -190,9 +206,13 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--marks", type=int, nargs="+", default=[100, 1_000, 10_000], metavar="N",
-        help="trained designs of the study (default 100 1000 10000)",
+        help="trials of the study (default 100 1000 10000)",
     )  # fmt: skip
-    parser.add_argument("--measured", type=int, default=100, metavar="N", help="trials timed")
+    parser.add_argument(
+        "--measured", type=int, default=20, metavar="N",
+        help="trained designs whose trials are timed; those that are not trained to the end count "
+        "as well (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--samplers", nargs="+", default=["random", "tpe"], metavar="NAME",
         help="default random tpe",

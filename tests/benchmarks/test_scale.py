@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.filled import BLOCK, NAME, fill
-from benchmarks.scale import Cost, growth, main, measure
+from benchmarks.scale import Cost, growth, main, measure, opened
 from benchmarks.simulated import Simulated, read_curves
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
@@ -18,27 +18,36 @@ def cost(trained: int, sampler: str, bookkeeping: float) -> Cost:
     return Cost(trained, "sqlite", 1, sampler, 0.0, bookkeeping + 5.0, 5.0, 1.0, 0.1, 0.1, 100.0)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two trained designs."""
+    monkeypatch.setattr("benchmarks.filled.BLOCK", 2)
+
+
+@pytest.mark.usefixtures("small")
 def test_it_runs_in_small(capsys: pytest.CaptureFixture[str]) -> None:
     workers = ("--workers", "1", "2")
-    assert main(["--marks", "3", "9", "--measured", "2", *workers, "--storages", "sqlite"]) == 0
+    assert main(["--marks", "3", "99", "--measured", "1", *workers, "--storages", "sqlite"]) == 0
     printed = capsys.readouterr().out
-    assert "sqlite, 2 workers, random: bookkeeping a trial at 11 trained designs" in printed
-    assert "sqlite, 1 workers, tpe: bookkeeping a trial at 13 trained designs" in printed
-    assert "times that at 5" in printed
+    assert "sqlite, 1 workers, random: bookkeeping a trial at 99 trials is " in printed
+    assert "sqlite, 2 workers, random: bookkeeping a trial at " in printed
+    assert "sqlite, 1 workers, tpe: bookkeeping a trial at " in printed
 
 
-def test_a_study_on_postgresql_is_filled_and_measured(postgres: object) -> None:
-    assert postgres
-    small = ["--marks", "3", "9", "--measured", "1", "--workers", "4", "--samplers", "random"]
-    assert main([*small, "--storages", "postgresql"]) == 0
+@pytest.mark.usefixtures("small", "postgres")
+def test_a_study_on_postgresql_is_filled_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--marks", "3", "99", "--measured", "1", "--workers", "4", "--samplers", "random"]
+    assert main([*few, "--storages", "postgresql"]) == 0
+    printed = capsys.readouterr().out
+    assert "postgresql, 4 workers, random: bookkeeping a trial at 99 trials is " in printed
 
 
 def test_growth_is_of_the_bookkeeping_without_the_sampler() -> None:
     costs = [cost(100, "tpe", 20.0), cost(100, "random", 10.0), cost(10_000, "tpe", 30.0)]
     costs.append(cost(10_000, "random", 25.0))
     assert growth(costs).splitlines() == [
-        f"sqlite, 1 workers, {sampler}: bookkeeping a trial at 10,000 trained designs is {times} "
-        "times that at 100"
+        f"sqlite, 1 workers, {sampler}: bookkeeping a trial at 10,000 trials is {times} times "
+        "that at 100"
         for sampler, times in (("tpe", "1.50"), ("random", "2.50"))
     ]
 
@@ -50,18 +59,20 @@ def test_a_study_is_filled_by_copies_that_are_designs_of_their_own(
     monkeypatch.setitem(EXECUTORS, NAME, lambda _machine, _workers: Simulated(curves))
     monkeypatch.setattr("benchmarks.filled.BLOCK", 3)
     config = StudyConfig(seed=1, sampler="random")
-    fill(tmp_path, config, 9)
-    found = measure(tmp_path, config, "random", 1)
-    assert found.trained == 9
-    trials = open_study(tmp_path / NAME).trials
+    fill(tmp_path, config, 1)
+    block = len(open_study(tmp_path / NAME).trials)
+    fill(tmp_path, config, 2 * block + 1)
+    with opened(tmp_path, config) as study:
+        trials = open_study(tmp_path / NAME).trials
+        assert measure(study, "random", 1).trials == 2 * block + 1
+    assert len(trials) == 2 * block + 1
     assert (trials["state"] == "duplicate").sum() == 0
-    block = len(trials) // 3
     first, second = trials[:block], trials[block : 2 * block]
     assert list(first["fingerprint"]) == list(second["fingerprint"])
     assert list(first["validation_accuracy"].dropna()) == list(
         second["validation_accuracy"].dropna()
     )
-    assert BLOCK == 100
+    assert BLOCK == 16
 
 
 def test_a_simulated_training_repeats_and_is_stopped_where_it_is_told() -> None:
