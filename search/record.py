@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial
@@ -67,7 +68,8 @@ class TrialRecord:
     `predicted_loss` is the validation loss, in nats, that its looks predicted for the end of the
     full training. `reason` says in one line why a trial was rejected, pruned, failed or not trained
     further; `duplicate_of` is the trial that has the same design. `full_epochs` is the length of
-    the full training where that was proposed, too.
+    the full training where that was proposed, too. It was under way from `started` to `ended`, in
+    UTC; empty where that is not known.
     """
 
     number: int
@@ -85,6 +87,8 @@ class TrialRecord:
     looks: tuple[LookRecord, ...] = ()
     predicted_loss: float | None = None
     full_epochs: int | None = None
+    started: str = ""
+    ended: str = ""
 
     @property
     def last_epochs(self) -> tuple[EpochRecord, ...]:
@@ -209,7 +213,14 @@ def read(trial: FrozenTrial) -> TrialRecord:
         looks=read_looks(attributes),
         predicted_loss=attributes.get("predicted_loss"),
         full_epochs=attributes.get("full_epochs"),
+        started=_utc(trial.datetime_start),
+        ended=_utc(trial.datetime_complete),
     )
+
+
+def _utc(moment: datetime | None) -> str:
+    """A moment as Optuna keeps it, in the machine's time, as text in UTC; empty for none."""
+    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _read_epochs(attributes: Mapping[str, Any]) -> tuple[EpochRecord, ...]:

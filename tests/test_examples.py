@@ -58,7 +58,8 @@ def test_plain_optuna(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_tour(tmp_path: Path) -> None:
+def test_the_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     shutil.copy(EXAMPLES / "tour.ipynb", tmp_path)

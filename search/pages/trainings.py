@@ -103,22 +103,25 @@ def looks(study: StudyTables) -> Figure:
 def timeline(study: StudyTables) -> Figure:
     """When each worker trained what."""
     title, table = "Who worked when", study.trials
-    if "started" not in table or table["started"].isna().all():
+    if not {"started", "ended"} <= set(table) or table["ended"].isna().all():
         return Figure(
             "timeline", title,
             "The tables of this study do not say when its trials ran (older versions did not "
             "write it down).",
         )  # fmt: skip
-    rows = table[table["started"].notna() & table["seconds"].notna()]
-    start = pd.to_datetime(rows["started"], utc=True)
+    rows = table[table["started"].notna() & table["ended"].notna() & table["seconds"].notna()]
+    start, end = (pd.to_datetime(rows[name], utc=True) for name in ("started", "ended"))
     begin = (start - start.min()).dt.total_seconds() / 60
+    took = (end - start).dt.total_seconds() / 60
     figure = plain("minutes since the first trial began", "worker", barmode="overlay")
-    colours = {"passed": BLUE, "missed": ORANGE, "pruned": GREY, "failed": RED}
+    colours = {
+        "passed": BLUE, "missed": ORANGE, "pruned": GREY, "screened": VIOLET, "failed": RED,
+    }  # fmt: skip
     for state, colour in colours.items():
         mine = rows["state"] == state
         figure.add_trace(
             go.Bar(
-                x=rows["seconds"][mine] / 60, base=begin[mine], name=state, orientation="h",
+                x=took[mine], base=begin[mine], name=state, orientation="h",
                 y=[f"worker {w}" for w in rows["worker"][mine]],
                 marker={"color": colour, "line": {"width": 1, "color": "rgba(128,128,128,0.6)"}},
                 text=[f"trial {t}" for t in rows["trial"][mine]], textposition="none",
@@ -126,7 +129,12 @@ def timeline(study: StudyTables) -> Figure:
             )
         )  # fmt: skip
     figure.update_yaxes(automargin=True, title_text=None)
-    return Figure("timeline", title, "Each bar is a training; gaps are waiting.", figure)
+    return Figure(
+        "timeline",
+        title,
+        "Each bar is a design, from its proposal to its verdict; gaps are waiting.",
+        figure,
+    )
 
 
 def luck(study: StudyTables) -> Figure:

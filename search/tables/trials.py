@@ -21,7 +21,7 @@ from search.tables.describe import design_cells
 
 Row = dict[str, Any]
 
-TIME_COLUMNS = ("seconds", "seconds_per_epoch", "images_per_second")
+TIME_COLUMNS = ("started", "ended", "seconds", "seconds_per_epoch", "images_per_second")
 """Columns that differ between two runs of the same study."""
 
 DESIGN_COLUMNS = (
@@ -83,6 +83,8 @@ def trial_row(record: TrialRecord, target: float) -> Row:
         "engine": record.engine,
         "worker": record.worker,
         "reason": record.reason,
+        "started": record.started or None,
+        "ended": record.ended or None,
         **_recipe_cells(record),
     }
     if record.design is not None:

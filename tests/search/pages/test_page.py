@@ -246,10 +246,12 @@ def test_a_timeline_where_the_tables_say_when(tmp_path: Path) -> None:
     study = a_study(tmp_path, ["missed", "passed"] * 4)
     starts = pd.date_range("2026-01-01", periods=8, freq="1min", tz="UTC")
     study.trials["started"] = starts.astype(str)
+    study.trials["ended"] = (starts + pd.Timedelta("30s")).astype(str)
     figure = next(f for f in figures(study) if f.name == "timeline")
     assert figure.plot is not None
     bases = sorted(base for trace in figure.plot.data for base in trace.base)
     assert bases == pytest.approx(range(8))
+    assert {length for trace in figure.plot.data for length in trace.x} == {0.5}
 
 
 def test_dropout_is_compared_where_it_could_stand(tmp_path: Path) -> None:
