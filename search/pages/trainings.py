@@ -43,9 +43,11 @@ def learning_curves(study: StudyTables) -> Figure:
             )
         )  # fmt: skip
     figure.add_hline(y=study.config.rules.target * 100, line={"color": RED, "dash": "dash"})
-    low = max(float(table["validation_accuracy"].quantile(0.05)) * 100, 97.5)
-    high = max(float(table["validation_accuracy"].max()), study.config.rules.target) * 100
-    figure.update_yaxes(range=[min(low, high - 0.5), high + 0.1])
+    low = float(table["validation_accuracy"].quantile(0.05)) * 100
+    best = float(table["validation_accuracy"].max()) * 100
+    high = max(best, study.config.rules.target * 100)
+    low = max(low, 97.5) if best > 99 else min(low, best - 1)  # first epochs flatten the rest
+    figure.update_yaxes(range=[low, high + (high - low) * 0.05])
     rest = len(by_trial) - drawn
     more = f" The best {drawn} are drawn; {rest:,} more are in epochs.csv." if rest > 0 else ""
     says = f"Each line is one training. A design is judged by its last point alone.{more}"

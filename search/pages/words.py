@@ -24,6 +24,12 @@ def rules_in_words(config: StudyConfig) -> list[str]:
         f"A design passes when its validation accuracy after the last of its {config.full_epochs} "
         f"epochs is at least {percent(rules.target)}; the best epoch is never chosen."
     )
+    if config.schedule == "looks" and config.looks:
+        lengths = ", ".join(f"{length:g}" for length in config.looks)
+        said.append(
+            f"Each design is first looked at in short complete trainings ({lengths} epochs), each "
+            "from fresh weights; the better ones go on to the next, the best to the full training."
+        )
     goal = GOALS.get(config.goal)
     if goal is not None:
         said.append(f"The leaderboard is ordered by {goal.words}.")

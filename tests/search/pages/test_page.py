@@ -242,6 +242,17 @@ def test_looks_are_read_from_their_columns(tmp_path: Path) -> None:
     assert "look of 3 epochs: -1.00 (20 designs); look of 0.25 epochs: 1.00 (20 designs)" in says
 
 
+def test_curves_are_in_sight_however_poor(tmp_path: Path) -> None:
+    for folder, scale in (("good", 1.0), ("poor", 0.6)):
+        study = a_study(tmp_path / folder, ["missed"] * 6)
+        study.tables["epochs"]["validation_accuracy"] *= scale
+        figure = next(f for f in figures(study) if f.name == "curves")
+        assert figure.plot is not None
+        low, high = figure.plot.layout.yaxis.range
+        last = study.tables["epochs"].query("epoch == 19")["validation_accuracy"] * 100
+        assert low < last.min() < last.max() < high
+
+
 def test_a_timeline_where_the_tables_say_when(tmp_path: Path) -> None:
     study = a_study(tmp_path, ["missed", "passed"] * 4)
     starts = pd.date_range("2026-01-01", periods=8, freq="1min", tz="UTC")
@@ -309,7 +320,9 @@ def test_other_rules_are_everywhere(tmp_path: Path) -> None:
     study = a_study(tmp_path, states(16), replace(CONFIG, rules=rules, epochs=None))
     _, words = page_of(study)
     assert "99.40 %" not in words.replace("near 99.4 %", "")
-    for text in ("99.00 %", "fewer than 8,000 parameters", "fewer than 16 epochs"):
+    for text in (
+        "99.00 %", "fewer than 8,000 parameters", "fewer than 16 epochs", "(0.25, 1, 3 epochs)",
+    ):  # fmt: skip
         assert text in words
 
 
