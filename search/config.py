@@ -29,6 +29,9 @@ HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
 
 FOLDS = 6
 """Trainings of a confirmation by folds, as `mnist_arch.folds.FOLDS`, which needs torch."""
+FINALISTS, SEEDS = 3, 3
+"""Designs that are confirmed, and fresh seeds of each, where nothing else is asked for."""
+
 LEAST_IMAGES = 10
 """Fewest images that a training fits: one of each class."""
 
@@ -232,8 +235,8 @@ class RunConfig:
     trials: int = 50
     workers: int | None = None
     timeout_seconds: int | None = None
-    finalists: int = 3
-    seeds: int = 3
+    finalists: int = FINALISTS
+    seeds: int = SEEDS
     rank_by: str | None = None
     executor: str = "processes"
     machine: Machine = Machine()
@@ -274,12 +277,12 @@ class ConfirmConfig:
 
     The finalists are the designs of `trials` where that is given, else the first `top` that pass
     by `rank_by`, else the first `top` of the three answers and of the leaderboard; each gets
-    `seeds` fresh seeds (None: 5). Under the judge `folds` there are six trainings, one seed each.
-    Raises `UserError` where the choices clash.
+    `seeds` fresh seeds (None: `SEEDS`). Under the judge `folds` there are six trainings, one seed
+    each. Raises `UserError` where the choices clash.
     """
 
     folder: Path
-    top: int = 3
+    top: int = FINALISTS
     trials: tuple[int, ...] | None = None
     rank_by: str | None = None
     seeds: int | None = None
@@ -308,7 +311,7 @@ class ConfirmConfig:
         """Trainings of each design."""
         if self.seeds is not None:
             return self.seeds
-        return FOLDS if self.judge == "folds" else 5
+        return FOLDS if self.judge == "folds" else SEEDS
 
     def to_dict(self) -> dict[str, Any]:
         """The choices as plain JSON values."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search import ConfirmConfig, confirm, open_study
 from search import options as common
+from search.config import FINALISTS
 
 EXAMPLES = """\
   python -m search.confirm results/mnist --top 3 --seeds 5
@@ -36,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("study", type=Path, metavar="results/STUDY", help="a study's folder")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--top", type=common.whole(1, 1_000), default=3, metavar="N",
+        "--top", type=common.whole(1, 1_000), default=FINALISTS, metavar="N",
         help="3: the three answers; fewer: the first of them; more: further designs of the "
         "leaderboard; with --rank-by the first N by that (default %(default)s)",
     )  # fmt: skip

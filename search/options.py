@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TextIO
 
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.rules import Rules
-from search.config import TRAIN_IMAGES, Machine, StudyConfig
+from search.config import SEEDS, TRAIN_IMAGES, Machine, StudyConfig
 from search.names import did_you_mean, require_name
 
 EXIT_DONE, EXIT_NO, EXIT_MISTAKE, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -222,7 +222,7 @@ def add_confirmation_options(to: argparse._ActionsContainer, seeds: int | None) 
     """Add the options that say which finalists are confirmed, and how often."""
     to.add_argument(
         "--seeds", type=whole(1, 1_000), default=seeds, metavar="N",
-        help=f"fresh seeds, the same for every design (default {seeds or 5})",
+        help=f"fresh seeds, the same for every design (default {SEEDS})",
     )  # fmt: skip
     to.add_argument(
         "--rank-by", choices=RANKS,

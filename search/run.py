@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search import RunConfig, search
 from search import options as common
+from search.config import FINALISTS, SEEDS
 
 EXAMPLES = """\
   python -m search.run --trials 50
@@ -83,12 +84,12 @@ def make_parser() -> argparse.ArgumentParser:
     common.add_training_options(parser)
     group = parser.add_argument_group("confirmation, the last stage (see search.confirm)")
     group.add_argument(
-        "--finalists", type=common.whole(0, 1_000), default=3, metavar="N",
+        "--finalists", type=common.whole(0, 1_000), default=FINALISTS, metavar="N",
         help="designs to confirm on the test images: 3 are the three answers (most accurate, "
         "smallest, fewest epochs), more are filled up from the leaderboard; 0 skips it (default "
         "%(default)s)",
     )  # fmt: skip
-    common.add_confirmation_options(group, seeds=3)
+    common.add_confirmation_options(group, seeds=SEEDS)
     return parser
 
 

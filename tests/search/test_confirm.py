@@ -86,7 +86,7 @@ def test_options_become_the_choices_of_a_confirmation(monkeypatch: pytest.Monkey
     more = ["--trial", "3", "1", "--seeds", "6", "--workers", "4", "--judge", "folds"]
     assert confirm.main(["there", *more, "--rank-by", "macs", "--quiet", "--device", "cpu"]) == 0
     plain, full = given
-    assert (plain.folder, plain.top, plain.trials, plain.runs) == (Path("there"), 3, None, 5)
+    assert (plain.folder, plain.top, plain.trials, plain.runs) == (Path("there"), 3, None, 3)
     assert (plain.rank_by, plain.judge, full.judge) == (None, "test", "folds")
     assert (plain.workers, plain.quiet, plain.machine) == (None, False, Machine())
     assert (full.trials, full.seeds, full.workers, full.rank_by) == ((3, 1), 6, 4, "macs")
