@@ -236,8 +236,11 @@ def main(arguments: list[str] | None = None) -> int:
     costs: list[Cost] = []
     for kind in options.storages:
         with tempfile.TemporaryDirectory() as name, database(kind) as storage:
-            if storage is not None:
-                costs += study_costs(Path(name), config, storage, options)
+            if storage is None:
+                continue
+            for cost in study_costs(Path(name), config, storage, options):
+                costs.append(cost)
+                print(cost, file=sys.stderr)  # so that an end before time leaves something
     console = Console(highlight=False, width=140)
     console.print(make_table(costs))
     console.print(growth(costs))
