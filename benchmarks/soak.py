@@ -83,7 +83,7 @@ class Soak:
     results: Path
     trials: int
     random: random.Random
-    seconds: float = 30.0
+    seconds: float = 60.0
     kills: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -279,10 +279,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="default 100")
     parser.add_argument("--trials", type=int, default=40, metavar="N", help="default 40")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
+    parser.add_argument(
+        "--within", type=float, default=60.0, metavar="SECONDS",
+        help="each kill comes within so many seconds of the start, or of the last killed worker; "
+        "more on a slow or busy machine, so that searches come to their confirmation (default "
+        "%(default)s)",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as results:
-        soak = Soak(Path(results), options.trials, random.Random(options.seed))
+        soak = Soak(Path(results), options.trials, random.Random(options.seed), options.within)
         soak.run(options.kills)
     print(summary(soak, (time.monotonic() - start) / 60))
     return 1 if soak.faults else 0

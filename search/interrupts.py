@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 from typing import Any, Self
 
@@ -19,17 +20,25 @@ class Interrupts:
     def __init__(self) -> None:
         self._noted = False
         self._before: dict[int, Any] = {}
+        self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> Self:
         try:
             self._before = {each: signal.signal(each, self._note) for each in SIGNALS}
         except ValueError:  # not the main thread
             self._before = {}
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._cannot_be_raised
         return self
 
     def __exit__(self, *_: object) -> None:
         for each, handler in self._before.items():
             signal.signal(each, handler)
+        sys.unraisablehook = self._unraisable
+
+    def _cannot_be_raised(self, found: Any) -> None:
+        """A second signal may come where Python can raise nothing; it is noted all the same."""
+        if not isinstance(found.exc_value, KeyboardInterrupt):
+            self._unraisable(found)
 
     def _note(self, _: int, __: FrameType | None) -> None:
         if self._noted:
