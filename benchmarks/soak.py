@@ -37,6 +37,7 @@ from search.record import TRAINED
 from search.starting import load_study
 from search.storage import FINISHED, UNFINISHED, opened_storage, sqlite_url
 from search.tables.files import TABLES, read_table
+from search.tables.trials import epoch_rows
 
 KINDS = ("worker", "parent", "group")
 SETTINGS = ("--epochs", "2", "--train-images", "500", "--target", "0.01", "--finalists", "2")
@@ -220,7 +221,7 @@ class Soak:
         trials = [trial for trial in now.trials.values() if trial.state in TRAINED]
         agree = {
             "trials": sorted(tables["trials"]["trial"]) == sorted(now.trials),
-            "epochs": set(tables["epochs"]["trial"]) == {t.number for t in trials if t.epochs},
+            "epochs": len(tables["epochs"]) == sum(len(epoch_rows(t)) for t in now.trials.values()),
             "leaderboard": set(tables["leaderboard"]["trial"])
             == {t.number for t in trials if t.state == "passed"},
             "confirmations": len(tables["confirmations"]) == len(now.runs),
