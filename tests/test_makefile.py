@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,10 +22,14 @@ esac
 
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run make with the project's Makefile in a folder that holds nothing else of it."""
+    """Run make with the project's Makefile in a folder that holds nothing else of it.
+
+    As from a shell: these tests may run below another make, which says so in the environment.
+    """
+    above = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
     return subprocess.run(
         ["make", "-f", str(MAKEFILE), *words], cwd=folder, capture_output=True, text=True,
-        check=False,
+        check=False, env={name: value for name, value in os.environ.items() if name not in above},
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mnist_arch.augment import gather
 from mnist_arch.build import build
@@ -37,7 +38,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = str(function)
         self.calls[name] += 1
         moves = "device" in (options or {}) and "_to_copy" in name
-        moves |= "copy_" in name and len({each.device for each in arguments[:2]}) > 1
+        tensors = [each for each in tree_leaves(arguments[:2]) if isinstance(each, Tensor)]
+        moves |= "copy_" in name and len({each.device for each in tensors}) > 1
         if "_local_scalar_dense" in name or "nonzero" in name or moves:
             self.waits[name] += 1
         return function(*arguments, **(options or {}))

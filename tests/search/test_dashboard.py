@@ -31,7 +31,10 @@ def asked(address: str, path: str) -> Any:
 
 
 def test_its_trials_read_well(tmp_path: Path) -> None:
-    config = StudyConfig(seed=2, epochs=2, train_images=100, rules=Rules(parameter_limit=19_000))
+    config = StudyConfig(
+        seed=2, epochs=2, train_images=100, rules=Rules(parameter_limit=19_000), goal="accuracy",
+        schedule="none",
+    )  # fmt: skip
     run = RunConfig("seen", tmp_path, 3, finalists=0, executor="here", quiet=True)
     search(config, run)
     said: list[str] = []
