@@ -8,7 +8,7 @@ BUILT_FROM := pyproject.toml setup.py $(wildcard mnist_arch/lanes/native/*)
 CHOICES = $(if $(TRIALS),--trials $(TRIALS)) $(if $(FINALISTS),--finalists $(FINALISTS)) \
 	$(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: run test bench scale soak check clean help
+.PHONY: run test slow bench scale soak check clean help
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -22,6 +22,9 @@ run: $(VENV)/.installed ## Install, search (TRIALS designs), confirm the best (F
 
 test: $(VENV)/.installed-test ## Install with the test extra, then run the fast tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+slow: $(VENV)/.installed-test ## Run the slow tests: whole searches, kills, a browser
+	$(BIN)/python -m pytest -m slow -n 2
 
 bench: $(VENV)/.installed-test ## Measure epoch throughput against the published loop
 	$(BIN)/python -m pytest benchmarks --benchmark-json benchmark.json
