@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -321,7 +322,7 @@ def test_kill_of_everything_loses_no_finished_run(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = runs(tmp_path)
-    with sqlite3.connect(tmp_path / "study.db") as database:
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database:
         (kept,) = database.execute(
             "SELECT count(*) FROM study_user_attributes WHERE key LIKE 'confirmation%'"
         ).fetchone()

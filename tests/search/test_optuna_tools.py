@@ -38,8 +38,10 @@ def test_optunas_command_line_lists_our_trials(tmp_path: Path) -> None:
 def test_a_notebook_loads_our_study(tmp_path: Path) -> None:
     """The snippet of docs/scale.md."""
     three_designs(tmp_path)
-    study = optuna.load_study(study_name="test", storage=f"sqlite:///{tmp_path}/study.db")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.load_study(study_name="test", storage=storage)
     frame = study.trials_dataframe(attrs=("number", "value", "state", "user_attrs"))
     assert frame["value"].dropna().tolist() == [0.5, 0.6, 0.7]
     assert frame["user_attrs_state"].tolist()[1:] == ["passed"] * 3
     assert study.best_trial.user_attrs["design"]["layers"][0]["type"] == "conv"
+    storage.engine.dispose()

@@ -48,7 +48,7 @@ def test_a_restart_in_mid_run_is_ridden_out(postgres: Server) -> None:
         trial.report(0.5, 1)
         assert only.tell(trial, TrialState.COMPLETE, (0.5,))
         assert states(only) == [TrialState.COMPLETE]
-        assert only.storage.seconds_since_away() < 60
+        assert only.storage.seconds_since_away() < 600
     assert said == [
         "The database does not answer; trying again for up to 600 seconds. Trainings go on "
         "meanwhile.",
