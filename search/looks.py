@@ -55,7 +55,7 @@ PRIOR_WEIGHT = 10.0
 
 _LOSS_AT = ((0.25, -1.70), (1.0, -2.80), (3.0, -3.40), (8.0, -3.75), (19.0, -4.0))
 """Typical log of the validation loss after complete trainings of so many epochs: what a study
-expects before it has seen any of its own (results/curves)."""
+expects before it has seen any of its own. A rough guess from a few trainings of small networks."""
 
 _SLOPE = 0.5
 """By how much the log of a longer training's loss follows that of a shorter one, at first."""

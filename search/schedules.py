@@ -67,7 +67,8 @@ class Looks:
     After each look the best share of the `window` designs that were looked at last goes on to the
     next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
     epoch, `kept` after a longer one. The window keeps the pressure up while designs get better.
-    Chosen by `python -m benchmarks.search_efficiency`.
+    The shares are a first guess, not yet measured: `python -m benchmarks.search_efficiency` is to
+    choose them once its table is there.
     """
 
     screened: float = 1 / 5
@@ -138,7 +139,7 @@ class Halving:
     After `first` epochs, and after each further multiple by `factor`, the best share of
     1 / `factor` goes on, the training asked about among them. A first rung of 2 would put the
     third one at 18 of 19 epochs, where stopping saves nothing. It judges in the middle of a
-    schedule, which says little of its end: `python -m benchmarks.search_efficiency` compares it
+    schedule, which says little of its end: `python -m benchmarks.search_efficiency` can compare it
     with looks.
     """
 

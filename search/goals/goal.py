@@ -15,13 +15,14 @@ Direction = Literal["maximize", "minimize"]
 Order = tuple[tuple[str, bool], ...]
 
 PARAMETER_SLOPE = 0.25
-"""By how much log loss falls when log parameters grow by 1, among good designs."""
+"""By how much log loss falls when log parameters grow by 1, among good designs: a rough guess."""
 
 EPOCH_SLOPE = 0.30
-"""By how much log loss falls when the log of a full training's epochs grows by 1."""
+"""By how much log loss falls when the log of a full training's epochs grows by 1: a rough guess."""
 
 TARGET_LOSS_SHARE = 3.3
-"""Validation loss in nats for each share of wrong answers, of a whole training near 99.4 %."""
+"""Validation loss in nats for each share of wrong answers, of a whole training near 99.4 %: a rough
+guess."""
 
 
 class Goal(Protocol):
