@@ -1,9 +1,10 @@
 """A small tabular benchmark: designs of the space in complete trainings of four lengths.
 
     python -m benchmarks.curves results/table --designs 200     # trains what is missing
+    python -m benchmarks.curves results/table --lengths 0.25 1  # the short ones first
 
-Designs are drawn at random from the space, 1,500 to 20,000 parameters, the first ones always the
-same. Each is trained for a quarter of an epoch, 1 and 3 epochs with one seed and for 19 epochs with
+Designs are drawn at random from the space, 1,500 to 20,000 parameters; those that the folder has
+stay. Each is trained for a quarter of an epoch, 1 and 3 epochs with one seed and for 19 epochs with
 two, on the 50,000 images of the protocol `holdout`. `designs.csv` has a row a design,
 `trainings.csv` a row a training, `epochs.csv` a row an epoch.
 """
@@ -31,10 +32,17 @@ FULL = 19.0
 FULL_SEEDS = 2
 
 
-def designs(count: int) -> list[Design]:
-    """The first `count` designs of the table, all different."""
+def designs(count: int, folder: Path | None = None) -> list[Design]:
+    """The first `count` designs of the table, all different.
+
+    Those that a folder's `designs.csv` holds come first: a later space draws others.
+    """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     found: dict[str, Design] = {}
+    if folder is not None and (folder / "designs.csv").exists():
+        for text in pd.read_csv(folder / "designs.csv")["json"][:count]:
+            design = Design.from_dict(json.loads(text))
+            found.setdefault(design.fingerprint, design)
     while len(found) < count:
         design = Space().suggest_design(study.ask())
         found.setdefault(design.fingerprint, design)
@@ -72,15 +80,20 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("folder", type=Path)
     parser.add_argument("--designs", type=int, default=200, metavar="N", help="default %(default)s")
+    parser.add_argument(
+        "--lengths", type=float, nargs="+", default=[*LOOKS, FULL], choices=[*LOOKS, FULL],
+        metavar="EPOCHS", help="only trainings of these lengths; default all: %(default)s",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="default %(default)s")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="start none after this")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    chosen = designs(options.designs)
+    chosen = designs(options.designs, options.folder)
     files.make_folder(options.folder)
     text = designs_frame(chosen).to_csv(index=False, lineterminator="\n")
     files.write_text(options.folder / "designs.csv", text)
-    missing = train_all(trainings(chosen), options.folder, options.workers, options.timeout)
+    wanted = [each for each in trainings(chosen) if each.budget_epochs in options.lengths]
+    missing = train_all(wanted, options.folder, options.workers, options.timeout)
     print(f"{missing} trainings are missing; the same command goes on." if missing else "Complete.")
     return 0
 
