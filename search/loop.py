@@ -101,7 +101,7 @@ class Loop:
                         return
                     for event in attempts.events(0 if self._wants_more else POLL_SECONDS):
                         self._handle(event, attempts)
-                    if not (proposed or self._running):
+                    if self._waits_for_others and not (self._wants_more or self._running):
                         time.sleep(POLL_SECONDS)
                     self._keep_in_touch()
         finally:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import optuna
@@ -519,6 +521,14 @@ def test_what_looks_measured_is_told_and_stands_in_the_tables(looking: Search) -
     assert row["look_1_loss"] == pytest.approx(0.3)
     epochs = pd.read_csv(looking.folder / "epochs.csv")
     assert epochs[epochs["trial"] == row["trial"]]["look"].tolist() == [0.5, 1.0]
+
+
+def test_a_driver_that_is_alone_never_sleeps(
+    looking: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two designs of one worker there was a second of nothing."""
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=time.monotonic))
+    looking.run(2)
 
 
 def test_every_training_of_a_design_has_a_seed_of_its_own(looking: Search) -> None:
