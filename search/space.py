@@ -3,7 +3,8 @@
 A design is a row of blocks, two places for pools and a head. Widths are proportions: they are
 scaled together until the design has the number of parameters that the trial proposes, so that
 nearly every proposal can be trained. Every parameter is suggested in every trial, used or not, so
-that Optuna's joint space (the intersection over trials) is the whole space.
+that Optuna's joint space (the intersection over trials) is the whole space. No layer has biases:
+a batch norm, or the next layer's, makes up for them.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ from mnist_arch.recipe import Recipe
 if TYPE_CHECKING:
     import optuna
 
-VERSION = 2
+VERSION = 3
 """Grows with every change of the space; a study refuses to continue under another."""
 
 MOST_BLOCKS = 8
 LEAST_PARAMETERS, MOST_PARAMETERS = 1_500, 20_000
 """Parameters that are proposed, where the rules do not say fewer."""
+
+MOST_MACS = 2_500_000
+"""Multiply-adds of an image that a design may have, so that no training takes several times as long
+as the others: the assignment's own design has 1,975,860."""
 
 _LEAST_WIDTH, _WIDTHS = 2, (4, 32)
 _LARGEST_KERNEL_OF_A_HEAD = 5
@@ -75,21 +80,23 @@ class Space:
     def first_params(self) -> dict[str, Any]:
         """The point nearest to the assignment's own design, under the default recipe.
 
-        Where fewer parameters are allowed than that design has, the point is a smaller one.
+        It has no biases; where fewer parameters are allowed than that design has, it is smaller.
         """
         widths = (*_ASSIGNMENT_WIDTHS, *[30] * (MOST_BLOCKS - len(_ASSIGNMENT_WIDTHS)))
         params: dict[str, Any] = {
             "blocks": len(_ASSIGNMENT_WIDTHS), "activation": "relu", "activation_first": False,
-            "bias": True, "dropout_kind": "channel", "dropout_rate": 0.1, "pool_kind": "max",
+            "dropout_kind": "channel", "dropout_rate": 0.1, "pool_kind": "max",
             "pool_1_after": 2, "pool_2_distance": 2, "dropout_pool_1": False,
             "dropout_pool_2": True, "head": "convolution", "parameters": min(18_430.0, self._most),
         }  # fmt: skip
         for number, width in enumerate(widths, 1):
             params |= {
-                f"kind_{number}": "conv", f"width_{number}": width, f"kernel_{number}": 3,
-                f"padding_{number}": "same" if number <= 4 else "valid", f"sum_{number}": False,
+                f"width_{number}": width, f"kernel_{number}": 3,
+                f"padding_{number}": "same" if number <= 4 else "valid",
                 f"dropout_{number}": number <= 4,
             }  # fmt: skip
+            if number > 1:
+                params |= {f"kind_{number}": "conv", f"sum_{number}": False}
         params |= DEFAULT_RECIPE_PARAMS if self.search_recipe else {}
         return params | ({} if self.lengths is None else {"epochs": self.lengths[1]})
 
@@ -147,7 +154,6 @@ class _Style:
 
     activation: str
     activation_first: bool
-    bias: bool
     dropout: Dropout
 
 
@@ -160,23 +166,27 @@ class _Pool:
 
 
 def _suggest_block(trial: optuna.Trial, number: int) -> _Block:
+    """The first block is a convolution: over one channel, anything else is a single filter."""
+    kind, has_sum = "conv", False
+    if number > 1:
+        kind = trial.suggest_categorical(f"kind_{number}", ("conv", "separable", "pointwise"))
+        has_sum = trial.suggest_categorical(f"sum_{number}", (False, True))
     return _Block(
-        trial.suggest_categorical(f"kind_{number}", ("conv", "separable", "pointwise")),
+        kind,
         trial.suggest_int(f"width_{number}", *_WIDTHS, log=True),
         trial.suggest_categorical(f"kernel_{number}", (3, 5)),
         trial.suggest_categorical(f"padding_{number}", ("same", "valid")) == "same",
-        trial.suggest_categorical(f"sum_{number}", (False, True)),
+        has_sum,
         trial.suggest_categorical(f"dropout_{number}", (False, True)),
     )
 
 
 def _suggest_style(trial: optuna.Trial) -> _Style:
     kind = trial.suggest_categorical("dropout_kind", ("channel", "element"))
-    rate = trial.suggest_float("dropout_rate", 0.01, 0.15, step=0.01)
+    rate = trial.suggest_float("dropout_rate", 0.01, 0.1, step=0.01)
     return _Style(
         trial.suggest_categorical("activation", ("relu", "silu", "hard_swish")),
         trial.suggest_categorical("activation_first", (False, True)),
-        trial.suggest_categorical("bias", (False, True)),
         Dropout(round(rate, 2), "channel" if kind == "channel" else "element"),
     )
 
@@ -214,7 +224,7 @@ class _Network:
         strides = pools and pool is not None and pool.kind == "stride" and block.kind != "pointwise"
         stride = 2 if strides else 1
         kernel = 1 if block.kind == "pointwise" else block.kernel
-        sums = block.has_sum and bool(self._layers) and stride == 1
+        sums = block.has_sum and stride == 1
         padded = block.is_padded or sums or self._side < kernel + 2  # nothing would be left
         padding = kernel // 2 if padded else 0
         before = len(self._layers)
@@ -233,7 +243,6 @@ class _Network:
 
     def _convolve(self, kind: str, width: int, kernel: int, padding: int, stride: int) -> None:
         style: Any = {
-            "bias": self.style.bias,
             "activation": self.style.activation,
             "activation_first": self.style.activation_first,
         }
@@ -246,7 +255,7 @@ class _Network:
 
 def _head(name: str, side: int) -> tuple[Layer, ...]:
     """The layers from the last map, of `side` pixels, to ten logits."""
-    logits = Conv(CLASSES, 1, 0, batch_norm=False, relu=False, bias=True)
+    logits = Conv(CLASSES, 1, 0, batch_norm=False, relu=False)
     if name == "convolution then average":
         return (replace(logits, kernel=3, padding=1), AveragePool())
     if name == "convolution" and side <= _LARGEST_KERNEL_OF_A_HEAD:
@@ -260,7 +269,8 @@ def scaled(
     """The design with the most parameters up to `parameters` whose widths keep their proportions.
 
     `design_of` makes a design of given widths. Widths are multiplied by one factor and rounded, to
-    at least 2; where even these are too many parameters, that design is returned.
+    at least 2, so that it has no more than `MOST_MACS` either; where even the least are too many,
+    that design is returned.
     """
 
     def at(exponent: float) -> Design:
@@ -280,6 +290,7 @@ def scaled(
 
 def _fits(design: Design, parameters: int) -> bool:
     try:
-        return plan(design).parameters <= parameters
+        walked = plan(design)
+        return walked.parameters <= parameters and walked.macs <= MOST_MACS
     except PlanError:
         return True  # whatever its widths: the rules refuse it and name the layer
