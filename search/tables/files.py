@@ -43,8 +43,8 @@ WEIGHTS = "weights"
 
 _TEXT_COLUMNS = (
     "state", "fingerprint", "widths", "dropout", "head", "device", "engine", "worker", "reason",
-    "design", "study", "limit", "message", "commit", "weights", "judge", "part", "answers",
-    "started", "ended",
+    "design", "proposal", "study", "limit", "message", "commit", "weights", "judge", "part",
+    "answers", "started", "ended",
 )  # fmt: skip
 """Never read as numbers: a fingerprint may look like 59e12."""
 

@@ -32,7 +32,8 @@ TRIAL_COLUMNS = (
     "trial", "state", *DESIGN_COLUMNS, "epochs", "validation_accuracy",
     "best_validation_accuracy", "first_pass_epoch", "train_accuracy", "train_loss",
     "validation_loss", *TIME_COLUMNS, "learning_rate", "weight_decay", "augmentation_degrees",
-    "seed", "device", "engine", "worker", "selected_on_test", "reason", "design", "study",
+    "seed", "device", "engine", "worker", "selected_on_test", "reason", "design", "proposal",
+    "study",
 )  # fmt: skip
 
 LEADERBOARD_COLUMNS = (
@@ -90,6 +91,8 @@ def trial_row(record: TrialRecord, target: float) -> Row:
     if record.design is not None:
         row |= design_cells(record.design)
         row["design"] = json.dumps(record.design.to_dict(), separators=(",", ":"))
+    if record.proposal and record.state in TRAINED:
+        row["proposal"] = json.dumps(dict(record.proposal), separators=(",", ":"))
     if record.last_epochs and record.state in LOOKED_AT:
         row |= _epoch_cells(record, target)
     for each in record.looks:
