@@ -55,6 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group.add_argument(
         "--goal", choices=("accuracy", "smallest", "fastest", "pareto"), default="pareto",
+        action=common.Once,
         help="what the search looks for: the most accurate design, the one of fewest parameters "
         "or of fewest epochs that passes, or the front of accuracy and parameters "
         "(default %(default)s)",
