@@ -69,7 +69,9 @@ class TrialRecord:
     full training. `reason` says in one line why a trial was rejected, pruned, failed or not trained
     further; `duplicate_of` is the trial that has the same design. `full_epochs` is the length of
     the full training where that was proposed, too; `proposal` has every choice that was proposed,
-    by name. It was under way from `started` to `ended`, in UTC; empty where that is not known.
+    by name. `from_trial` is the trial of an earlier study that this one repeats, see
+    `search.warm_start`. It was under way from `started` to `ended`, in UTC; empty where that is
+    not known.
     """
 
     number: int
@@ -88,6 +90,7 @@ class TrialRecord:
     predicted_loss: float | None = None
     full_epochs: int | None = None
     proposal: Mapping[str, Any] = field(default_factory=dict)
+    from_trial: int | None = None
     started: str = ""
     ended: str = ""
 
@@ -215,6 +218,7 @@ def read(trial: FrozenTrial) -> TrialRecord:
         predicted_loss=attributes.get("predicted_loss"),
         full_epochs=attributes.get("full_epochs"),
         proposal=trial.params,
+        from_trial=attributes.get("from_trial"),
         started=_utc(trial.datetime_start),
         ended=_utc(trial.datetime_complete),
     )

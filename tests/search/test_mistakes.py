@@ -71,6 +71,7 @@ def told(
             ("--goal", "smallest", "--goal", "fastest"),
             "argument --goal: smallest and fastest given, must be one of them",
         ),
+        (("--warm-start", "nowhere"), "error: --warm-start nowhere: nowhere holds no study: "),
         (("--goal", "smallest,fastest"), "argument --goal: invalid choice: 'smallest,fastest'"),
         (("--goal", "smallest", "fastest"), "unrecognized arguments: fastest"),
         (("--train-images", "5"), "argument --train-images: 5 given, must be 10 to 60,000"),
