@@ -45,7 +45,9 @@ class StudyConfig:
     learning rate, the weight decay and the augmentation. `goal`, `sampler` and `schedule` are
     names in `search.goals`, `search.samplers` and `search.schedules`. `looks` are the lengths, in
     epochs, of the shorter complete trainings of the schedule `looks` (None: `LOOKS`, as far as
-    they are shorter than a full training). Raises `UserError` where the choices clash.
+    they are shorter than a full training). `warm_start` is the name and the identity of the earlier
+    study that this one learns from, see `search.warm_start`. Raises `UserError` where the choices
+    clash.
     """
 
     seed: int = 0
@@ -59,6 +61,7 @@ class StudyConfig:
     sampler: str = "mutation"
     schedule: str = "looks"
     looks: tuple[float, ...] | None = None
+    warm_start: str | None = None
 
     def __post_init__(self) -> None:
         limit = self.rules.epoch_limit
@@ -139,6 +142,16 @@ class StudyConfig:
         limit = self.rules.epoch_limit
         return self.train_images is not None or (limit is not None and self.full_epochs < limit - 1)
 
+    @property
+    def origin(self) -> str:
+        """A sentence for every page and screen that says what a study began with, if anything."""
+        if self.warm_start is None:
+            return ""
+        return (
+            f"Warm-started, not a search from scratch: the best designs of study {self.warm_start} "
+            "were proposed first and trained anew."
+        )
+
     def identity(self, study: str) -> str:
         """What tells this study's files from another's: 12 hexadecimal digits.
 
@@ -149,6 +162,8 @@ class StudyConfig:
         values["version"] = 2  # identities are older than the versions that followed
         if not values["looks"]:
             del values["looks"]
+        if values["warm_start"] is None:
+            del values["warm_start"]
         text = json.dumps([study, values], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -228,6 +243,7 @@ class RunConfig:
     `rank_by`; `timeout_seconds` None means no limit. `executor` is a name in `search.executors`;
     `storage` a name or URL, see `search.storage.storage_url`. `report` says whether the page and
     its figures are made at the end, `dashboard` whether optuna-dashboard is served meanwhile.
+    `warm_start` is the folder of the study that this one learns from.
     """
 
     study: str = "mnist"
@@ -244,6 +260,7 @@ class RunConfig:
     storage: str = "sqlite"
     report: bool = True
     dashboard: bool = False
+    warm_start: Path | None = None
 
     def __post_init__(self) -> None:
         require_name("--study", self.study)
@@ -263,6 +280,7 @@ class RunConfig:
         """The choices as plain JSON values."""
         values = asdict(self)
         values["machine"]["data"] = self.machine.data and str(self.machine.data)
+        values["warm_start"] = self.warm_start and str(self.warm_start)
         return {**values, "results": str(self.results)}
 
 

@@ -5,7 +5,7 @@ A trial that ends is told to Optuna, then stands in the tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -21,10 +21,14 @@ from search.tables.files import StudyFiles
 
 @dataclass(slots=True)
 class History:
-    """The finished trials of a study, its own driver's and others'."""
+    """The finished trials of a study, its own driver's and others'.
+
+    `earlier` are designs of the study that it learns from, for its predictor alone.
+    """
 
     driver: Driver
     files: StudyFiles
+    earlier: Sequence[Judged] = ()
     _identities: dict[str, int] = field(default_factory=dict)
     _curves: dict[int, Mapping[int, float]] = field(default_factory=dict)
     _judged: dict[int, Judged] = field(default_factory=dict)
@@ -38,7 +42,8 @@ class History:
     def predictor(self) -> Predictor:
         """What predicts the end of a full training, from all designs that had one."""
         if self._predictor is None:
-            self._predictor = Predictor([each for each in self._judged.values() if each.full])
+            own = [each for each in self._judged.values() if each.full]
+            self._predictor = Predictor([*self.earlier, *own])
         return self._predictor
 
     @property

@@ -113,6 +113,24 @@ def workers(text: str) -> int | None:
     return None if text == "auto" else whole(1, 1_000)(text)
 
 
+class Once(argparse.Action):
+    """Stores a choice, and refuses another one beside it, where argparse would take the last."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - as argparse calls it
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Store the choice; an `argparse.ArgumentError` for a second one."""
+        before = getattr(namespace, f"{self.dest} given", values)
+        if before != values:
+            raise argparse.ArgumentError(self, f"{before} and {values} given, must be one of them")
+        setattr(namespace, self.dest, values)
+        setattr(namespace, f"{self.dest} given", values)
+
+
 def add_training_options(to: argparse.ArgumentParser) -> None:
     """Add the options that say how a design is trained, on what, and under which rules."""
     group = to.add_argument_group("training")

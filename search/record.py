@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -68,8 +68,10 @@ class TrialRecord:
     `predicted_loss` is the validation loss, in nats, that its looks predicted for the end of the
     full training. `reason` says in one line why a trial was rejected, pruned, failed or not trained
     further; `duplicate_of` is the trial that has the same design. `full_epochs` is the length of
-    the full training where that was proposed, too. It was under way from `started` to `ended`, in
-    UTC; empty where that is not known.
+    the full training where that was proposed, too; `proposal` has every choice that was proposed,
+    by name. `from_trial` is the trial of an earlier study that this one repeats, see
+    `search.warm_start`. It was under way from `started` to `ended`, in UTC; empty where that is
+    not known.
     """
 
     number: int
@@ -87,6 +89,8 @@ class TrialRecord:
     looks: tuple[LookRecord, ...] = ()
     predicted_loss: float | None = None
     full_epochs: int | None = None
+    proposal: Mapping[str, Any] = field(default_factory=dict)
+    from_trial: int | None = None
     started: str = ""
     ended: str = ""
 
@@ -213,6 +217,8 @@ def read(trial: FrozenTrial) -> TrialRecord:
         looks=read_looks(attributes),
         predicted_loss=attributes.get("predicted_loss"),
         full_epochs=attributes.get("full_epochs"),
+        proposal=trial.params,
+        from_trial=attributes.get("from_trial"),
         started=_utc(trial.datetime_start),
         ended=_utc(trial.datetime_complete),
     )

@@ -23,6 +23,8 @@ EXAMPLES = """\
       the same on several machines: one study on PostgreSQL, whose URL is in $STUDIES
   python -m search.run --study tiny --goal smallest --trials 300
       the fewest parameters that pass
+  python -m search.run --study again --warm-start results/mnist --seed 1
+      begin with the best designs of an earlier study, trained anew under other seeds
 """
 
 
@@ -55,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group.add_argument(
         "--goal", choices=("accuracy", "smallest", "fastest", "pareto"), default="pareto",
+        action=common.Once,
         help="what the search looks for: the most accurate design, the one of fewest parameters "
         "or of fewest epochs that passes, or the front of accuracy and parameters "
         "(default %(default)s)",
@@ -74,6 +77,11 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--timeout", type=common.whole(1), metavar="SECONDS",
         help="start no design after this time; those in training are finished",
+    )  # fmt: skip
+    group.add_argument(
+        "--warm-start", type=Path, metavar="DIR",
+        help="folder of an earlier study of the same data and rules: its best designs are the "
+        "first proposals, trained anew, and its looks teach the predictor (default: none)",
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="print only the last block")
     group.add_argument(
@@ -105,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.finalists, options.seeds, options.rank_by, machine=common.machine_of(options),
         quiet=options.quiet, storage=options.storage,
         executor=common.EXECUTORS[options.executor], report=not options.no_report,
-        dashboard=options.dashboard,
+        dashboard=options.dashboard, warm_start=options.warm_start,
     )  # fmt: skip
     outcome = search(config, run)
     if outcome.interrupted:

@@ -32,7 +32,7 @@ from search.pages.after import report_after
 from search.proposals import space_of
 from search.samplers import make_sampler
 from search.schedules import SCHEDULES
-from search.starting import identity_of, load_study, start_study
+from search.starting import EARLIER, identity_of, load_study, start_study
 from search.storage import (
     DATABASE,
     FINISHED,
@@ -52,6 +52,7 @@ from search.terminal import confirmation as confirmation_words
 from search.terminal import search as search_words
 from search.terminal.console import plain_console
 from search.terminal.progress import RunsProgress, SearchProgress
+from search.warm_start import learn, pairs_of
 
 IsWriter = Callable[[], bool]
 """Says whether this run writes the study's files, see `files.held`."""
@@ -83,6 +84,7 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     if run.dashboard:
         require_dashboard()
     sampler = make_sampler(config.sampler, config.seed)
+    config, earlier = _with_earlier(config, run)
     engine = choose_engine(run.machine.engine, run.machine.device)
     load("train", run.machine.data)  # a damaged file is told before anything is written
     if config.selected_on_test or run.finalists:
@@ -93,10 +95,15 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     with files.held(run.folder, shared) as is_writer:
         if not is_there(url, run.study):
             require_own(run.folder, None) if shared else require_no_orphans(run.folder)
+            if config.warm_start is not None and earlier is None:
+                raise UserError(
+                    f"--warm-start: study {run.study!r} is to learn from {config.warm_start}; give "
+                    "that study's folder"
+                )
         with opened_storage(url) as storage:
             study = start_study(
                 storage, run.study, config, GOALS[config.goal].directions, sampler,
-                space_of(config).first_params(),
+                space_of(config).first_params(), earlier,
             )  # fmt: skip
             driver = Driver(study, storage)
             if shared:
@@ -108,6 +115,14 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     if run.report:
         report_after(run.folder, plain_console().print)
     return outcome
+
+
+def _with_earlier(config: StudyConfig, run: RunConfig) -> tuple[StudyConfig, dict[str, Any] | None]:
+    """A study's choices and what it takes from an earlier one, where it is to learn from one."""
+    if run.warm_start is None:
+        return config, None
+    earlier = learn(run.warm_start, config, run.folder)
+    return replace(config, warm_start=earlier.name), earlier.to_dict()
 
 
 def _require_known(option: str, name: str, known: dict[str, Any]) -> None:
@@ -124,7 +139,7 @@ def _search(
     threads, workers = _shares(run.workers, engine, run.trials)
     executor = make_executor(run.executor, replace(run.machine, threads=threads), workers)
     progress = SearchProgress(console, run.trials, run.quiet, config.rules.target)
-    history = History(driver, written)
+    history = History(driver, written, pairs_of(driver.study))
     history.load()
     loop = Loop(history, config, executor, progress, run.trials, run.timeout_seconds)
     before = written.trained
@@ -189,10 +204,16 @@ def _document(study: optuna.Study) -> dict[str, Any]:
         [attributes[key] for key in sorted(attributes) if key.startswith(prefix)]
         for prefix in ("run_", "confirm_")
     )
+    earlier = attributes.get(EARLIER)
+    taken = {} if earlier is None else {
+        "from_trials": [each["trial"] for each in earlier["proposals"]],
+        "from_pairs": len(earlier["pairs"]),
+    }  # fmt: skip
     return {
         "study": study.study_name,
         "token": attributes.get("token"),
         "settings": attributes["settings"],
+        **taken,
         "seconds": round(sum(run["seconds"] for run in runs), 1),
         "runs": runs,
         "confirmations": confirmations,

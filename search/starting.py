@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,12 @@ from search.goals import Direction
 GIVEN_DESIGN = "given_design"
 """The attribute of a queued trial that says its design as it is; its parameters stand near it."""
 
+EARLIER = "earlier"
+"""The attribute of a study that holds what it took from an earlier one, see `search.warm_start`."""
+
+FROM_TRIAL = "from_trial"
+"""The attribute of a queued trial that says which trial of the earlier study proposed the same."""
+
 
 def start_study(
     storage: RDBStorage,
@@ -28,15 +34,19 @@ def start_study(
     directions: tuple[Direction, ...],
     sampler: BaseSampler,
     first_proposal: dict[str, Any],
+    earlier: Mapping[str, Any] | None = None,
 ) -> optuna.Study:
     """Start a study, or continue one that was started under the same choices.
 
     A new study has one proposal in its queue: the assignment's own design, which stands nearest to
-    the parameters `first_proposal`. Several drivers may start it at the same time. Raises
-    `UserError` naming every choice that differs from those that it was started with.
+    the parameters `first_proposal`; after it those of `earlier`, where it learns from an earlier
+    study. Several drivers may start it at the same time. Raises `UserError` naming every choice
+    that differs from those that it was started with.
     """
     with _alone(storage):
-        return _started(storage, name, config, directions, sampler, first_proposal)
+        study = _started(storage, name, config, directions, sampler, earlier)
+        _queue(study, first_proposal)
+        return study
 
 
 @contextmanager
@@ -56,7 +66,7 @@ def _started(
     config: StudyConfig,
     directions: tuple[Direction, ...],
     sampler: BaseSampler,
-    first_proposal: dict[str, Any],
+    earlier: Mapping[str, Any] | None,
 ) -> optuna.Study:
     study = optuna.create_study(
         storage=storage, study_name=name, directions=list(directions), load_if_exists=True,
@@ -64,15 +74,23 @@ def _started(
     )  # fmt: skip
     before = study.user_attrs.get("settings")
     if before is None:
+        if earlier is not None:
+            study.set_user_attr(EARLIER, earlier)
         study.set_user_attr("id", config.identity(name))
         study.set_user_attr("token", uuid.uuid4().hex)
         study.set_user_attr("settings", {**config.to_dict(), **_foundations()})
     else:
         _require_same(name, before, config)
-    if not study.get_trials(deepcopy=False):
-        given = {GIVEN_DESIGN: BASELINE.to_dict()}
-        study.enqueue_trial(first_proposal, user_attrs=given)  # after a kill in between, too
     return study
+
+
+def _queue(study: optuna.Study, first_proposal: dict[str, Any]) -> None:
+    """Queue a study's first proposals, those that are missing: after a kill in between, too."""
+    first: dict[str, Any] = {GIVEN_DESIGN: BASELINE.to_dict()}
+    taken = study.user_attrs.get(EARLIER, {}).get("proposals", [])
+    queue = [(first_proposal, first), *((t["params"], {FROM_TRIAL: t["trial"]}) for t in taken)]
+    for params, attributes in queue[len(study.get_trials(deepcopy=False)) :]:
+        study.enqueue_trial(params, user_attrs=attributes)
 
 
 def _foundations() -> dict[str, Any]:
@@ -84,13 +102,17 @@ def _foundations() -> dict[str, Any]:
     return {"space_version": VERSION, "split_seed": SPLIT_SEED, "data_md5": data}
 
 
-def _require_same(name: str, before: dict[str, Any], config: StudyConfig) -> None:
-    changed = StudyConfig.from_dict(before).differences(config)
-    changed += [
+def changes(before: dict[str, Any], config: StudyConfig) -> list[str]:
+    """Sentences that name each choice and foundation in which `config` differs from settings."""
+    return StudyConfig.from_dict(before).differences(config) + [
         f"{key} was {before[key]!r}, now {value!r}"
         for key, value in _foundations().items()
         if before.get(key, value) != value
     ]
+
+
+def _require_same(name: str, before: dict[str, Any], config: StudyConfig) -> None:
+    changed = changes(before, config)
     if changed:
         raise UserError(
             f"study {name!r} was started under other settings: {'; '.join(changed)}. Give the "

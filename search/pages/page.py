@@ -140,6 +140,8 @@ def _notes(study: StudyTables) -> list[str]:
     notes = []
     if study.config.is_shortened:
         notes.append("Shortened trainings: a try-out, not a result.")
+    if study.config.origin:
+        notes.append(study.config.origin)
     if study.config.selected_on_test:
         notes.append(
             "Validated on the test images, as the class does: every figure is selected on the "

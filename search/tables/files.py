@@ -43,8 +43,8 @@ WEIGHTS = "weights"
 
 _TEXT_COLUMNS = (
     "state", "fingerprint", "widths", "dropout", "head", "device", "engine", "worker", "reason",
-    "design", "study", "limit", "message", "commit", "weights", "judge", "part", "answers",
-    "started", "ended",
+    "design", "proposal", "study", "limit", "message", "commit", "weights", "judge", "part",
+    "answers", "started", "ended", "warm_start",
 )  # fmt: skip
 """Never read as numbers: a fingerprint may look like 59e12."""
 
@@ -117,11 +117,19 @@ class StudyFiles:
     def _trials_frame(self, rows: list[Row]) -> pd.DataFrame:
         config = self.config
         return trials.trials_frame(
-            rows, self.identity, config.selected_on_test, config.look_lengths
-        )
+            rows, self.identity, config.selected_on_test, config.look_lengths,
+            config.warm_start is not None,
+        )  # fmt: skip
+
+    def _with_origin(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A table that says in each row from which earlier study its study learnt, if from any."""
+        if self.config.warm_start is not None:
+            frame.insert(len(frame.columns) - 1, "warm_start", self.config.warm_start)
+        return frame
 
     def _append(self, name: str, frame: pd.DataFrame) -> None:
-        files.append_text(self.folder / f"{name}.csv", to_csv(frame, header=False))
+        text = to_csv(self._with_origin(frame), header=False)
+        files.append_text(self.folder / f"{name}.csv", text)
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """All tables of the study by name."""
@@ -132,9 +140,10 @@ class StudyFiles:
             "rejections": trials.rejections_frame(self._rejections, self.identity),
             "leaderboard": trials.leaderboard(frame, GOALS[self.config.goal]),
         }
-        return confirmations.with_confirmation(
+        frames = confirmations.with_confirmation(
             found, self.runs, self.config.rules.target, self.identity
         )
+        return {name: self._with_origin(table) for name, table in frames.items()}
 
     def rewrite(self) -> dict[str, pd.DataFrame]:
         """Write every table, and `study.json`, as a whole; returns the tables.

@@ -32,7 +32,8 @@ TRIAL_COLUMNS = (
     "trial", "state", *DESIGN_COLUMNS, "epochs", "validation_accuracy",
     "best_validation_accuracy", "first_pass_epoch", "train_accuracy", "train_loss",
     "validation_loss", *TIME_COLUMNS, "learning_rate", "weight_decay", "augmentation_degrees",
-    "seed", "device", "engine", "worker", "selected_on_test", "reason", "design", "study",
+    "seed", "device", "engine", "worker", "selected_on_test", "reason", "design", "proposal",
+    "study",
 )  # fmt: skip
 
 LEADERBOARD_COLUMNS = (
@@ -53,9 +54,9 @@ LOOKED_AT = (*TRAINED, "screened")
 _TIME_DIGITS = {"train_seconds": 3, "seconds": 3, "images_per_second": 1}
 
 COUNT_COLUMNS = (
-    "trial", "parameters", "macs", "receptive_field", "epochs", "first_pass_epoch", "seed",
-    "seeds", "failed_seeds", "seed_index", "train_images", "judged_images", "misread", "image",
-    "truth", "answer",
+    "trial", "from_trial", "parameters", "macs", "receptive_field", "epochs", "first_pass_epoch",
+    "seed", "seeds", "failed_seeds", "seed_index", "train_images", "judged_images", "misread",
+    "image", "truth", "answer",
 )  # fmt: skip
 """Whole numbers that may be missing."""
 
@@ -78,6 +79,7 @@ def trial_row(record: TrialRecord, target: float) -> Row:
     row: Row = {
         "trial": record.number,
         "state": record.state,
+        "from_trial": record.from_trial,
         "seed": record.seed,
         "device": record.device,
         "engine": record.engine,
@@ -90,6 +92,8 @@ def trial_row(record: TrialRecord, target: float) -> Row:
     if record.design is not None:
         row |= design_cells(record.design)
         row["design"] = json.dumps(record.design.to_dict(), separators=(",", ":"))
+    if record.proposal and record.state in TRAINED:
+        row["proposal"] = json.dumps(dict(record.proposal), separators=(",", ":"))
     if record.last_epochs and record.state in LOOKED_AT:
         row |= _epoch_cells(record, target)
     for each in record.looks:
@@ -154,13 +158,19 @@ def rejection_rows(record: TrialRecord) -> list[Row]:
 
 
 def trials_frame(
-    rows: Iterable[Row], study: str, selected_on_test: bool, looks: Sequence[float] = ()
+    rows: Iterable[Row],
+    study: str,
+    selected_on_test: bool,
+    looks: Sequence[float] = (),
+    is_warm: bool = False,
 ) -> pd.DataFrame:
     """Trials' rows as a frame, in order of their numbers; `study` is the study's identity.
 
-    `looks` are the lengths of the study's looks, in epochs.
+    `looks` are the lengths of the study's looks, in epochs; a study that learns from an earlier
+    one, `is_warm`, has the column `from_trial`.
     """
-    columns = [*TRIAL_COLUMNS[:-1], *look_columns(looks), TRIAL_COLUMNS[-1]]
+    more = [*look_columns(looks), *["from_trial"] * is_warm]
+    columns = [*TRIAL_COLUMNS[:-1], *more, TRIAL_COLUMNS[-1]]
     frame = pd.DataFrame(list(rows), columns=columns).sort_values("trial")
     frame["selected_on_test"], frame["study"] = selected_on_test, study
     return whole_numbers(frame)
@@ -199,7 +209,8 @@ def leaderboard(trials: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     """
     ranked = _ordered(trials[trials["state"] == "passed"], goal)
     ranked = ranked.assign(rank=range(1, len(ranked) + 1))
-    return ranked[list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
+    columns = [*LEADERBOARD_COLUMNS[:-1], "from_trial", LEADERBOARD_COLUMNS[-1]]
+    return ranked[[name for name in columns if name in ranked]].reset_index(drop=True)
 
 
 def nearest(trials: pd.DataFrame, top: int = 3) -> pd.DataFrame:

@@ -31,6 +31,7 @@ def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) ->
         f"A design passes with validation accuracy >= {percent(rules.target)} after epoch "
         f"{config.full_epochs}{below}.",
         *_looks_words(config),
+        *([config.origin] if config.origin else []),
         *(f"Note: {note}." for note in notes),
     ]
     return "\n".join(lines)
@@ -67,6 +68,7 @@ def closing(study: StudyTables, more_follows: bool) -> str:
         f"{states.get('screened', 0):,} screened in a short look, "
         f"{states.get('rejected', 0)} proposals rejected by the rules, "
         f"{states.get('duplicate', 0)} duplicates{broken}.",
+        *([study.config.origin] if study.config.origin else []),
         *_best_lines(study),
     ]
     if not more_follows:

@@ -47,6 +47,8 @@ def _print_head(console: Console, study: StudyTables) -> None:
     )  # fmt: skip
     if config.train_images is not None:
         console.print(f"Fitted on {config.train_images:,} images only: a try-out.")
+    if config.origin:
+        console.print(config.origin)
     if config.selected_on_test:
         console.print("Validated on the test images: every figure is selected on the test set.")
 

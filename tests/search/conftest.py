@@ -12,7 +12,9 @@ import torch
 
 from mnist_arch.data import Digits, holdout, load, stratified
 from search import searching
+from search.executors import EXECUTORS
 from search.storage import sqlite_url
+from tests.search.instant import Instant
 from tests.search.studies import started
 
 if TYPE_CHECKING:
@@ -42,6 +44,14 @@ def opened(tmp_path: Path) -> Iterator[optuna.Study]:
     """A study that has just been started, on SQLite as in real life."""
     with started(tmp_path) as study:
         yield study
+
+
+@pytest.fixture
+def instant(monkeypatch: pytest.MonkeyPatch) -> Instant:
+    """An executor that trains nothing, under the name `instant`."""
+    executor = Instant()
+    monkeypatch.setitem(EXECUTORS, "instant", lambda *_: executor)
+    return executor
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
@@ -26,10 +27,15 @@ def driver(url: str, config: StudyConfig = CONFIG) -> Iterator[Driver]:
         yield Driver(start(opened, config), opened)
 
 
-def start(opened: RDBStorage, config: StudyConfig = CONFIG, name: str = "test") -> optuna.Study:
+def start(
+    opened: RDBStorage,
+    config: StudyConfig = CONFIG,
+    name: str = "test",
+    earlier: Mapping[str, Any] | None = None,
+) -> optuna.Study:
     """Start a study, or go on with it."""
-    sampler = make_sampler("tpe", config.seed)
-    return start_study(opened, name, config, ("maximize",), sampler, Space().first_params())
+    sampler, first = make_sampler("tpe", config.seed), Space().first_params()
+    return start_study(opened, name, config, ("maximize",), sampler, first, earlier)
 
 
 def states(of: Driver) -> list[TrialState]:

@@ -29,6 +29,7 @@ def test_a_config_is_plain_json_and_read_back() -> None:
         StudyConfig(),
         StudyConfig(3, 2, "assignment", 100, Rules(None, None, 0.5, True), RECIPES["assignment"]),
         StudyConfig(search_recipe=True, goal="g", sampler="s", schedule="none"),
+        StudyConfig(warm_start="before 93eb465ca9b8"),
     ):
         document = json.loads(json.dumps(config.to_dict()))
         assert document == config.to_dict()
@@ -51,7 +52,9 @@ def test_both_ways_of_pruning_are_among_the_committed() -> None:
     assert {settings_of(path)["pruning"] for path in COMMITTED} == {True, False}
 
 
-@pytest.mark.parametrize("name", ["goal", "sampler", "schedule", "search_recipe", "epochs"])
+@pytest.mark.parametrize(
+    "name", ["goal", "sampler", "schedule", "search_recipe", "epochs", "warm_start"]
+)
 def test_a_field_that_an_earlier_version_did_not_have_takes_its_default(name: str) -> None:
     document = StudyConfig(seed=3).to_dict()
     del document[name]
@@ -161,6 +164,12 @@ def test_identities_tell_studies_apart_and_survive_the_file() -> None:
     assert all(len(identity) == 12 for identity in others)
 
 
+def test_a_choice_that_came_later_changes_no_identity_of_before() -> None:
+    assert StudyConfig().identity("mnist") == "93eb465ca9b8"
+    assert StudyConfig(schedule="none", seed=3).identity("mnist") == "bc5c3aa15667"
+    assert StudyConfig(warm_start="mnist 93eb465ca9b8").identity("mnist") != "93eb465ca9b8"
+
+
 def test_what_counts_as_a_try_out() -> None:
     assert not StudyConfig().is_shortened
     assert StudyConfig(epochs=2).is_shortened
@@ -198,9 +207,13 @@ def test_a_plain_name_may_hold_any_printable_character(name: str) -> None:
 
 
 def test_a_run_is_plain_json() -> None:
-    run = RunConfig(results=Path("there"), machine=Machine(data=Path("mnist")))
+    run = RunConfig(
+        results=Path("there"), machine=Machine(data=Path("mnist")), warm_start=Path("before")
+    )
     document = json.loads(json.dumps(run.to_dict()))
     assert (document["results"], document["machine"]["data"]) == ("there", "mnist")
+    assert document["warm_start"] == "before"
+    assert RunConfig().to_dict()["warm_start"] is None
 
 
 @pytest.mark.parametrize(

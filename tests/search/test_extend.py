@@ -4,63 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import optuna
 import pytest
 
 from mnist_arch.errors import UserError
 from mnist_arch.rules import Rejection, Rules
-from mnist_arch.training import EpochRecord
 from search import RunConfig, StudyConfig, search
-from search.config import Machine
-from search.evaluate import Budget, Result, Task
-from search.executors import EXECUTORS, Event, Executor
+from search.evaluate import Budget
 from search.goals import GOALS, Direction
 from search.looks import Judged
 from search.samplers import SAMPLERS
 from search.schedules import SCHEDULES, Decision, Standing
 from search.storage import STORAGES, opened_storage, sqlite_url
-
-
-@dataclass(slots=True)
-class Instant:
-    """An executor that answers at once: the accuracy after each epoch is a tenth of its number."""
-
-    tasks: list[Task] = field(default_factory=list)
-    _waiting: list[tuple[int, Task]] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting = []
-
-    @property
-    def free(self) -> int:
-        return 1 - len(self._waiting)
-
-    def submit(self, key: int, task: Task) -> None:
-        self.tasks.append(task)
-        self._waiting.append((key, task))
-
-    def answer(self, key: int, stop_reason: str) -> None:
-        raise AssertionError("no budget here has a checkpoint")
-
-    def events(self, timeout_seconds: float) -> list[Event]:
-        done = [Event(key, "0", result=result_of(task)) for key, task in self._waiting]
-        self._waiting = []
-        return done
-
-
-def result_of(task: Task) -> Result:
-    epochs = tuple(
-        EpochRecord(number, 0.1, 0.5, 0.9, 0.4, number / 10, 1.0, 1.0, 1_000.0)
-        for number in range(1, task.budget.epochs + 1)
-    )
-    return Result("finished", epochs, engine="none", device="cpu", train_images=100)
+from tests.search.instant import Instant
 
 
 @dataclass(frozen=True)
@@ -103,18 +62,6 @@ class OneThenTwo:
 
 
 EASY = StudyConfig(seed=7, epochs=2, rules=Rules(target=0.15), schedule="none")
-
-
-@pytest.fixture
-def instant(monkeypatch: pytest.MonkeyPatch) -> Instant:
-    """The executor under the name `instant`."""
-    executor = Instant()
-
-    def make(machine: Machine, workers: int) -> Executor:
-        return executor
-
-    monkeypatch.setitem(EXECUTORS, "instant", make)
-    return executor
 
 
 def run(folder: Path, trials: int = 5, storage: str = "sqlite") -> RunConfig:

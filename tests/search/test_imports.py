@@ -22,7 +22,7 @@ ORDER = (
     "names", "verbs", "formats", "seeds", "facts", "files", "interrupts", "confidence",
     "statistics", "looks", "goals", "space", "weights", "config", "options", "evaluate", "record",
     "mutation", "samplers", "schedules", "patience", "storage", "starting", "claims", "driver",
-    "executors", "final_run", "tables", "proposals", "running", "history", "judging",
+    "executors", "final_run", "tables", "proposals", "warm_start", "running", "history", "judging",
     "loop", "confirmation",
     "dashboard", "foreign", "pictures", "exporting", "handwriting", "pages", "terminal",
     "searching", "single",

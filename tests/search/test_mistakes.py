@@ -59,6 +59,21 @@ def told(
         (("--engine", "lane"), "did you mean lanes?"),
         (("--epochs", "20"), "error: --epochs 20: must be fewer than the epoch limit 20"),
         (("--train-images", "50001"), "error: --train-images 50,001: --protocol holdout has"),
+        (("--looks", "1,0.5"), "error: --looks 1,0.5: each must be longer than the one before it"),
+        (("--looks", "1,20"), "error: --looks 1,20: 20 epochs given, must be above 0 and shorter"),
+        (
+            ("--looks", "0.0001"),
+            "error: --looks 0.0001: 0.0001 of an epoch is fewer than",
+        ),
+        (("--looks", "nan"), "error: --looks nan: nan epochs given, must be above 0 and shorter"),
+        (("--looks", "1,,3"), "argument --looks: '1,,3' given, must be lengths in epochs such as"),
+        (
+            ("--goal", "smallest", "--goal", "fastest"),
+            "argument --goal: smallest and fastest given, must be one of them",
+        ),
+        (("--warm-start", "nowhere"), "error: --warm-start nowhere: nowhere holds no study: "),
+        (("--goal", "smallest,fastest"), "argument --goal: invalid choice: 'smallest,fastest'"),
+        (("--goal", "smallest", "fastest"), "unrecognized arguments: fastest"),
         (("--train-images", "5"), "argument --train-images: 5 given, must be 10 to 60,000"),
     ],
 )
@@ -66,6 +81,12 @@ def test_options_of_run(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     assert message in told(capsys, "run", *arguments)
+
+
+def test_the_same_goal_twice_is_one_goal() -> None:
+    twice = ["--goal", "smallest", "--goal", "smallest"]
+    assert run.make_parser().parse_args(twice).goal == "smallest"
+    assert run.make_parser().parse_args([]).goal == "pareto"
 
 
 def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

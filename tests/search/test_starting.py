@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -12,7 +13,7 @@ from mnist_arch.errors import UserError
 from mnist_arch.rules import Rules
 from search import starting
 from search.space import Space
-from search.storage import opened_storage
+from search.storage import opened_storage, sqlite_url
 from tests.search.drivers import CONFIG, driver, start
 
 if TYPE_CHECKING:
@@ -34,6 +35,38 @@ def test_a_kill_between_the_settings_and_the_queue_loses_no_baseline(url: str) -
     with driver(url) as after:
         trial = after.ask()
         assert Space().suggest_design(trial).fingerprint == "59aea58c103e"
+
+
+EARLIER = {
+    "proposals": [
+        {"trial": 40, "params": {"blocks": 4}},
+        {"trial": 7, "params": {"blocks": 5}},
+    ],
+    "pairs": [],
+}
+
+
+def test_a_kill_within_the_queue_loses_no_proposal_and_doubles_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken from an earlier study is kept: the second start is given none of it."""
+    enqueue, config = optuna.Study.enqueue_trial, replace(CONFIG, warm_start="before 0123456789ab")
+
+    def killed_at_the_second(study: optuna.Study, *given: Any, **more: Any) -> None:
+        if study.get_trials(deepcopy=False):
+            raise KeyboardInterrupt
+        enqueue(study, *given, **more)
+
+    with opened_storage(sqlite_url(tmp_path)) as opened:
+        monkeypatch.setattr(optuna.Study, "enqueue_trial", killed_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            start(opened, config, earlier=EARLIER)
+        monkeypatch.undo()
+        for _ in range(2):
+            waiting = start(opened, config).get_trials(states=(TrialState.WAITING,))
+            first, *others = [trial.system_attrs["fixed_params"] for trial in waiting]
+            assert (first, others) == (Space().first_params(), [{"blocks": 4}, {"blocks": 5}])
+            assert [trial.user_attrs.get("from_trial") for trial in waiting] == [None, 40, 7]
 
 
 def test_a_study_refuses_other_settings_and_names_them(url: str) -> None:

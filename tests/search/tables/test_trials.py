@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -125,6 +126,17 @@ def test_rejections_have_a_row_for_each_broken_limit() -> None:
         [3, "parameters", 30_000, 19_999],
     ]
     assert tables.refusals(frame)["largest"].tolist() == [20, 30_000]
+
+
+def test_what_was_proposed_is_there_of_trained_designs() -> None:
+    proposal = {"blocks": 3, "head": "average", "dropout_rate": 0.1, "bias": True}
+    trained, looked = (
+        replace(trial(number, [0.9], state), proposal=proposal)
+        for number, state in enumerate(("missed", "screened"))
+    )
+    cells = frame_of([trained, looked])["proposal"]
+    assert json.loads(cells[0]) == proposal
+    assert pd.isna(cells[1])
 
 
 def test_the_protocol_is_in_every_row() -> None:
