@@ -66,7 +66,7 @@ def _started(
     if before is None:
         study.set_user_attr("id", config.identity(name))
         study.set_user_attr("token", uuid.uuid4().hex)
-        study.set_user_attr("settings", {**config.to_dict(), **_foundations()})
+        study.set_user_attr("settings", {**config.to_dict(), **_foundations(config)})
     else:
         _require_same(name, before, config)
     if not study.get_trials(deepcopy=False):
@@ -75,20 +75,21 @@ def _started(
     return study
 
 
-def _foundations() -> dict[str, Any]:
+def _foundations(config: StudyConfig) -> dict[str, Any]:
     """What a study stands on besides its choices: the versions of the space and of the data."""
-    from mnist_arch.data import MD5_SUMS, SPLIT_SEED
+    from mnist_arch.data import SPLIT_SEED
     from search.space import VERSION
 
-    data = MD5_SUMS["train-images-idx3-ubyte"]
+    data = config.data.md5_sums["train-images-idx3-ubyte"]
     return {"space_version": VERSION, "split_seed": SPLIT_SEED, "data_md5": data}
 
 
 def _require_same(name: str, before: dict[str, Any], config: StudyConfig) -> None:
-    changed = StudyConfig.from_dict(before).differences(config)
+    started = StudyConfig.from_dict(before)
+    changed = started.differences(config)
     changed += [
         f"{key} was {before[key]!r}, now {value!r}"
-        for key, value in _foundations().items()
+        for key, value in _foundations(started).items()
         if before.get(key, value) != value
     ]
     if changed:
