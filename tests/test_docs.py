@@ -22,8 +22,8 @@ from tests.search.commands import ROOT, environment
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md"]
 
-LONG = re.compile(r"--device cuda|env:STUDIES|--executor ray|-m benchmarks\.")
-"""Commands that need a GPU, a server, a cluster or hours; their options are read, no more."""
+LONG = re.compile(r"--device cuda|env:STUDIES|--executor ray|--dataset fashion|-m benchmarks\.")
+"""Commands that need a GPU, a server, a cluster, other data or hours; their options are read."""
 
 SMALL = {
     "run": "--trials 1 --epochs 1 --train-images 200 --finalists 0 --workers 1 --no-report",
