@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mnist_arch.data import MEAN, STANDARD_DEVIATION
+from mnist_arch.datasets import DATASETS
 from mnist_arch.recipe import Affine
 
 
@@ -29,7 +29,9 @@ def draw_matrices(affine: Affine, count: int, generator: torch.Generator) -> Ten
     return torch.stack((across, down), 1)  # 2 x [count, 3] -> [count, 2, 3]
 
 
-def gather(images: Tensor, index: Tensor, matrices: Tensor | None) -> Tensor:
+def gather(
+    images: Tensor, index: Tensor, matrices: Tensor | None, dataset: str = "mnist"
+) -> Tensor:
     """One batch of a resident data set: gathered, moved and normalised, float32 [batch, 1, 28, 28].
 
     `images` is uint8 [count, 28, 28], `index` int64 [batch] into it; `matrices`, float32
@@ -40,4 +42,5 @@ def gather(images: Tensor, index: Tensor, matrices: Tensor | None) -> Tensor:
     if matrices is not None:
         grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
         pixels = functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
-    return pixels.sub_(MEAN).div_(STANDARD_DEVIATION)
+    data = DATASETS[dataset]
+    return pixels.sub_(data.mean).div_(data.standard_deviation)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mnist_arch import augment, lanes
 from mnist_arch.build import build
-from mnist_arch.data import MEAN, STANDARD_DEVIATION
+from mnist_arch.datasets import DATASETS
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from mnist_arch.shuffle import Gather
@@ -122,11 +122,13 @@ def engine_of(network: nn.Module) -> str:
     return "lanes" if isinstance(network, lanes.Accelerated) else "torch"
 
 
-def gather_for(engine: Engine) -> Gather:
-    """What makes batches of images for an engine."""
-    return _gather if engine.name == "lanes" else augment.gather
+def gather_for(engine: Engine, dataset: str = "mnist") -> Gather:
+    """What makes batches of a data set's images, normalised for it, for an engine."""
+    gather = _gather if engine.name == "lanes" else augment.gather
+    return functools.partial(gather, dataset=dataset)
 
 
-def _gather(images: Tensor, index: Tensor, matrices: Tensor | None) -> Tensor:
+def _gather(images: Tensor, index: Tensor, matrices: Tensor | None, dataset: str) -> Tensor:
     """As `augment.gather`, in one native pass."""
-    return lanes.augment(images, index, matrices, MEAN, STANDARD_DEVIATION)
+    data = DATASETS[dataset]
+    return lanes.augment(images, index, matrices, data.mean, data.standard_deviation)

@@ -34,17 +34,20 @@ def cut(labels: Tensor, judging: Tensor) -> list[Tensor]:
 
 
 def fold_digits(
-    fold: int, train_images: int | None = None, folder: Path | None = None
+    fold: int,
+    train_images: int | None = None,
+    folder: Path | None = None,
+    dataset: str = "mnist",
 ) -> tuple[Digits, Digits, Tensor]:
     """The digits that training `fold`, from 0, fits, those it is judged on, and their numbers.
 
     `train_images` fits on a stratified subset only. Raises `DataError` as `load` does.
     """
-    train, test = load("train", folder), load("test", folder)
+    train, test = load("train", folder, dataset), load("test", folder, dataset)
     validation, _ = stratified(train, VALIDATION_IMAGES, SPLIT_SEED)
-    check_split(validation)
+    check_split(validation, dataset)
     everything = Digits(
-        torch.cat([train.images, test.images]), torch.cat([train.labels, test.labels])
+        torch.cat([train.images, test.images]), torch.cat([train.labels, test.labels]), dataset
     )
     judging = _others(len(everything), validation)
     judged = cut(everything.labels, judging)[fold]

@@ -15,7 +15,7 @@ from mnist_arch.data import Digits
 from mnist_arch.recipe import Recipe
 
 Gather = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""What makes a batch of images, as `mnist_arch.augment.gather` does."""
+"""What makes a batch of images, normalised, as `mnist_arch.augment.gather` does for MNIST."""
 
 
 @dataclass(frozen=True, slots=True)

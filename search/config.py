@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from mnist_arch.datasets import DATASETS, DataSet
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Judge, Protocol, Recipe
@@ -46,8 +47,9 @@ class StudyConfig:
     names in `search.goals`, `search.samplers` and `search.schedules`. `looks` are the lengths, in
     epochs, of the shorter complete trainings of the schedule `looks` (None: `LOOKS`, as far as
     they are shorter than a full training). `warm_start` is the name and the identity of the earlier
-    study that this one learns from, see `search.warm_start`. Raises `UserError` where the choices
-    clash.
+    study that this one learns from, see `search.warm_start`. `dataset` is a name in
+    `mnist_arch.datasets`; `rules` are the caller's, their target too. Raises `UserError` where the
+    choices clash.
     """
 
     seed: int = 0
@@ -62,8 +64,10 @@ class StudyConfig:
     schedule: str = "looks"
     looks: tuple[float, ...] | None = None
     warm_start: str | None = None
+    dataset: str = "mnist"
 
     def __post_init__(self) -> None:
+        require_dataset(self.dataset)
         limit = self.rules.epoch_limit
         if self.epochs is None:
             object.__setattr__(self, "epochs", 19 if limit is None else limit - 1)
@@ -132,6 +136,18 @@ class StudyConfig:
         return self.epochs
 
     @property
+    def data(self) -> DataSet:
+        """What its images are of."""
+        return DATASETS[self.dataset]
+
+    @property
+    def about_data(self) -> list[str]:
+        """A sentence that says so where its images are not MNIST's."""
+        if self.dataset == "mnist":
+            return []
+        return [f"Trained and judged on {self.data.title}, not on MNIST."]
+
+    @property
     def selected_on_test(self) -> bool:
         """Whether the study's validation digits are the test images."""
         return self.protocol == "assignment"
@@ -168,8 +184,14 @@ class StudyConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """The choices as plain JSON values; the rules' names start with `rules.`."""
+        """The choices as plain JSON values; the rules' names start with `rules.`.
+
+        `dataset`, which studies did not always have, is left out where it is MNIST, so that what
+        was written of an old study, and its identity, stay what is written of it.
+        """
         values: dict[str, Any] = msgspec.to_builtins(self) | {"recipe": self.recipe.to_dict()}
+        if self.dataset == "mnist":
+            del values["dataset"]
         values["looks"] = list(self.look_lengths)
         rules = {f"rules.{name}": value for name, value in values.pop("rules").items()}
         return {"version": VERSION, **values, **rules}
@@ -204,12 +226,18 @@ class StudyConfig:
 
     def differences(self, other: StudyConfig) -> list[str]:
         """Sentences that name each choice in which `other` differs."""
-        before, now = self.to_dict(), other.to_dict()
+        before, now = ({"dataset": "mnist", **each.to_dict()} for each in (self, other))
         return [
             f"{name} was {before[name]!r}, now {now[name]!r}"
             for name in sorted(before)
             if before[name] != now[name]
         ]
+
+
+def require_dataset(name: str) -> None:
+    """Raise `UserError` unless this is the name of a data set."""
+    if name not in DATASETS:
+        raise UserError(f"--dataset {name}: must be one of {', '.join(DATASETS)}")
 
 
 _NOT_CHOICES = frozenset({"version", "space_version", "split_seed", "data_md5"})
@@ -218,7 +246,7 @@ _NOT_CHOICES = frozenset({"version", "space_version", "split_seed", "data_md5"})
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where trainings run: names for `choose_engine`, MNIST's folder, threads of one training.
+    """Where trainings run: names for `choose_engine`, the data's folder, threads of one training.
 
     `threads` None leaves their number to torch. A training in another process that says nothing
     for `hang_seconds` is ended there and tried again; None: never. On a Ray cluster, at
@@ -342,7 +370,8 @@ class ConfirmConfig:
 class ExportConfig:
     """What to export and where to: a `study`'s design, by `trial` or else by `rank`, or a `design`.
 
-    `name` says what the design was given as. `to` None is the study's folder `best`. `seed`,
+    `name` says what the design was given as, `dataset` what it is trained on; a study has its own
+    data set and recipe. `to` None is the study's folder `best`. `seed`,
     `epochs` and `train_images`, where one is given, ask for a training anew. Raises `UserError`
     where the choices clash.
     """
@@ -359,8 +388,10 @@ class ExportConfig:
     epochs: int | None = None
     train_images: int | None = None
     machine: Machine = Machine()
+    dataset: str = "mnist"
 
     def __post_init__(self) -> None:
+        require_dataset(self.dataset)
         if (self.study is None) == (self.design is None):
             raise UserError("give either a study's folder or a design")
         if self.study is None and self.to is None:

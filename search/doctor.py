@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the findings; 1 if nothing can be trained here."""
     options = make_parser().parse_args(arguments)
     intact, about_data = data_finding()
-    found = [*findings(), ("MNIST", about_data)]
+    found = [*findings(), ("MNIST", about_data), ("Fashion", data_finding("fashion")[1])]
     if options.json:
         print(json.dumps({**dict(found), "intact": intact}, indent=2))
         return common.EXIT_DONE if intact else common.EXIT_NO
@@ -74,12 +74,12 @@ def _lanes() -> str:
     )
 
 
-def data_finding() -> tuple[bool, str]:
-    """Whether the packaged MNIST is intact, and a sentence."""
+def data_finding(dataset: str = "mnist") -> tuple[bool, str]:
+    """Whether a data set is intact where it is looked for without --data, and a sentence."""
     from mnist_arch.data import DataError, load
 
     try:
-        images = sum(len(load(part)) for part in ("train", "test"))
+        images = sum(len(load(part, dataset=dataset)) for part in ("train", "test"))
     except DataError as error:
         return False, str(error)
     return True, f"{images:,} images, checksums right"

@@ -35,7 +35,7 @@ from mnist_arch.training import (
 from search.config import Machine
 
 Misread = tuple[int, int, int]
-"""A digit that a network misread: its number in MNIST (test images from 60,000), truth, answer."""
+"""A digit that a network misread: its number (test images from 60,000), truth, answer."""
 
 Outcome = Literal["finished", "stopped", "diverged", "out of memory", "died"]
 """How a training ended; `died`: its process did."""
@@ -66,7 +66,7 @@ class Task:
 
     `judged` says when the network meets the protocol's judging digits: after each epoch, or once
     after the last. `fold` cuts the digits as `mnist_arch.folds` does, in place of the protocol.
-    `keep_weights` asks for the trained weights.
+    `keep_weights` asks for the trained weights. `dataset` is a name in `mnist_arch.datasets`.
     """
 
     design: Design
@@ -78,6 +78,7 @@ class Task:
     judged: Literal["each epoch", "last epoch"] = "each epoch"
     keep_weights: bool = False
     fold: int | None = None
+    dataset: str = "mnist"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,9 @@ def _judged_each_epoch(
     network: nn.Module, task: Task, fit: Digits, digits: Digits, engine: Engine, _: list[Tensor]
 ) -> Generator[Epoch, None, None]:
     yield from train(
-        network, task.recipe, task.budget.epochs, fit, digits, task.seed, gather_for(engine)
-    )
+        network, task.recipe, task.budget.epochs, fit, digits, task.seed,
+        gather_for(engine, task.dataset),
+    )  # fmt: skip
 
 
 def _judged_once(
@@ -180,7 +182,7 @@ def _judged_once(
     The answers, int64 [count], are put into `answered`.
     """
     seconds = 0.0
-    gather = gather_for(engine)
+    gather = gather_for(engine, task.dataset)
     for fitted in fit_epochs(network, task.recipe, task.budget.epochs, fit, task.seed, gather):
         seconds += fitted.train_seconds
         if fitted.epoch < task.budget.epochs:
@@ -195,7 +197,7 @@ def _judged_once(
 
 
 def _misread(digits: Digits, numbers: Tensor, answered: Sequence[Tensor]) -> tuple[Misread, ...]:
-    """The digits, numbered as in MNIST, that were answered wrongly, in order of their numbers."""
+    """The digits, by their numbers in the data, that were answered wrongly, in their order."""
     if not len(numbers) or not answered:
         return ()
     wrong = (answered[0] != digits.labels).nonzero().flatten()
@@ -217,29 +219,34 @@ def engine_here(machine: Machine) -> Engine:
 
 
 def _digits_of(task: Task, machine: Machine, device: str) -> tuple[Digits, Digits, Tensor]:
-    """The digits that a task fits, those it is judged by, and a final run's numbers in MNIST."""
+    """The digits that a task fits, those it is judged by, and a final run's numbers in the data."""
     if task.fold is not None:
-        return fold_here(task.fold, task.budget.train_images, machine, device)
-    fit, digits = digits_here(task.protocol, task.budget.train_images, machine, device)
+        return fold_here(task.fold, task.budget.train_images, machine, device, task.dataset)
+    images = task.budget.train_images
+    fit, digits = digits_here(task.protocol, images, machine, device, task.dataset)
     is_final = task.judged == "last epoch" and task.protocol == "assignment"
     return fit, digits, TRAIN_IMAGES + torch.arange(len(digits) if is_final else 0)
 
 
 @lru_cache(maxsize=1)
 def fold_here(
-    fold: int, train_images: int | None, machine: Machine, device: str
+    fold: int, train_images: int | None, machine: Machine, device: str, dataset: str = "mnist"
 ) -> tuple[Digits, Digits, Tensor]:
     """As `digits_here`, of a fold, with the judged digits' numbers."""
-    fit, judged, numbers = fold_digits(fold, train_images, machine.data)
+    fit, judged, numbers = fold_digits(fold, train_images, machine.data, dataset)
     return fit.to(device), judged.to(device), numbers
 
 
 @lru_cache(maxsize=8)
 def digits_here(
-    protocol: Protocol, train_images: int | None, machine: Machine, device: str
+    protocol: Protocol,
+    train_images: int | None,
+    machine: Machine,
+    device: str,
+    dataset: str = "mnist",
 ) -> tuple[Digits, Digits]:
     """The digits to fit and to judge by, on a device; read once for each process."""
-    fit, digits = protocol_digits(protocol, train_images, machine.data)
+    fit, digits = protocol_digits(protocol, train_images, machine.data, dataset)
     return fit.to(device), digits.to(device)
 
 

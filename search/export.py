@@ -71,6 +71,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recipe", choices=("default", "assignment"), help="with --design (default: default)"
     )
+    common.add_dataset(group, default=None)
     common.add_threads(group)
     common.add_machine_options(group)
 
@@ -85,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--design needs --to DIR, the folder to write")
     if options.study is not None and options.recipe is not None:
         parser.error("--recipe goes with --design; a study has its own recipe")
+    if options.study is not None and options.dataset is not None:
+        parser.error("--dataset goes with --design; a study has its own data set")
     from mnist_arch.recipe import RECIPES
     from mnist_arch.references import REFERENCE_DESIGNS
     from search.exporting.exporting import export
@@ -97,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         name=options.design if named else Path(options.design or "").name,
         recipe=RECIPES[options.recipe or "default"], to=options.to, force=options.force,
         seed=options.seed, epochs=options.epochs, train_images=options.train_images,
-        machine=common.machine_of(options),
+        machine=common.machine_of(options), dataset=options.dataset or "mnist",
     )  # fmt: skip
     print_export(export(config, teller()))
     return common.EXIT_DONE

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-STANDARD_ERROR = "near 99.4 % the standard error is 0.08 points"
-"""Of an accuracy on 10,000 images: sqrt(0.994 * 0.006 / 10,000) = 0.00077."""
+import math
+
+
+def standard_error(target: float) -> str:
+    """The standard error of an accuracy on 10,000 images near a target, in words."""
+    error = points(math.sqrt(target * (1 - target) / 10_000))
+    return f"near {target * 100:.4g} % the standard error is {error} points"
 
 
 def percent(share: float) -> str:

@@ -23,10 +23,11 @@ from scipy import ndimage
 from torch import nn
 
 from mnist_arch.data import Digits
+from mnist_arch.datasets import DATASETS
 from mnist_arch.errors import UserError
 from search.exporting.predictions import logits
 from search.names import read_design
-from search.weights import read_weights
+from search.weights import read_metadata, read_weights
 
 Ink = NDArray[np.float32]
 """How much ink a pixel has, in [0, 1], whatever the colours of ink and paper."""
@@ -58,6 +59,32 @@ def read_digit(path: Path) -> NDArray[np.uint8]:
     if ink.max() < LEAST_CONTRAST:
         raise UserError(f"image {path} is blank: there is no ink that stands out from its paper")
     return centred(fitted(thickened(cropped(cleaned(ink)))))
+
+
+def read_as_it_is(path: Path, title: str) -> NDArray[np.uint8]:
+    """Read an image that is as the data set `title` shows it: uint8 [28, 28], light on 0.
+
+    An image file of 28x28, in grey, or a .npy file. Raises `UserError` for any other: what
+    `read_digit` does to a photograph is made for ink on paper.
+    """
+    pixels = _array(path) if path.suffix == ".npy" else np.asarray(_open(path).convert("L"))
+    if pixels.shape != (SIDE, SIDE) or pixels.dtype != np.uint8:
+        told = f"{pixels.dtype} {list(pixels.shape)}"
+        raise UserError(
+            f"image {path} is {told}: a network of {title} is shown images as they are, uint8 "
+            f"[{SIDE}, {SIDE}], light on black; photographs are prepared for digits only. Give an "
+            f"image of {SIDE}x{SIDE} or a .npy file"
+        )
+    return pixels
+
+
+def _array(path: Path) -> NDArray[np.uint8]:
+    try:
+        found: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "no array of numbers, or a damaged one"
+        raise UserError(f"image {path} cannot be read: {reason}; give a .npy file") from None
+    return found
 
 
 def _open(path: Path) -> Image.Image:
@@ -209,12 +236,23 @@ def load_export(folder: Path) -> nn.Sequential:
     return read_weights(paths[1], read_design(str(paths[0])))[0]
 
 
+def dataset_of(folder: Path) -> str:
+    """What an exported network was trained on: a name in `DATASETS`; raises `UserError`."""
+    found = read_metadata(folder / "weights.safetensors").get("dataset", "mnist")
+    if found not in DATASETS:
+        raise UserError(f"{folder} was trained on {found!r}, which this version does not know")
+    return found
+
+
 def predict(
-    network: nn.Module, images: list[NDArray[np.uint8]], paths: list[Path]
+    network: nn.Module,
+    images: list[NDArray[np.uint8]],
+    paths: list[Path],
+    dataset: str = "mnist",
 ) -> list[Prediction]:
     """What a network sees in images, each uint8 [28, 28]."""
     pixels = torch.from_numpy(np.stack(images))
-    digits = Digits(pixels, torch.zeros(len(images), dtype=torch.int64))
+    digits = Digits(pixels, torch.zeros(len(images), dtype=torch.int64), dataset)
     shares, classes = logits(network, digits).softmax(1).topk(2)  # both [images, 2]
     rows = zip(paths, shares.tolist(), classes.tolist(), strict=True)
     return [

@@ -208,7 +208,7 @@ class Loop:
         running.budget, running.epochs = decision.budget, []
         task = Task(
             running.design, self.config.rules, running.proposal.recipe, running.budget,
-            running.seed(self.config.seed), self.config.protocol,
+            running.seed(self.config.seed), self.config.protocol, dataset=self.config.dataset,
         )  # fmt: skip
         attempts.submit(running.trial.number, task, failed)
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from mnist_arch.datasets import DATASETS
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.rules import Rules
 from search.config import SEEDS, TRAIN_IMAGES, Machine, StudyConfig
@@ -153,12 +154,22 @@ def add_training_options(to: argparse.ArgumentParser) -> None:
         help="holdout: fit on 50,000, validate on 10,000 held out, never open the test images; "
         "assignment: fit on 60,000, validate on the test images (default %(default)s)",
     )  # fmt: skip
+    add_dataset(group)
     add_machine_options(group)
     add_rules(to)
 
 
+def add_dataset(to: argparse._ActionsContainer, default: str | None = "mnist") -> None:
+    """Add the option that says what a design is trained on."""
+    to.add_argument(
+        "--dataset", choices=tuple(DATASETS), default=default,
+        help="fashion: Fashion-MNIST, which needs --data DIR or Debian's dataset-fashion-mnist; "
+        "the recipe, its augmentation too, is the same (default mnist)",
+    )  # fmt: skip
+
+
 def add_machine_options(to: argparse._ActionsContainer) -> None:
-    """Add the options that say where a design is trained, and where MNIST is."""
+    """Add the options that say where a design is trained, and where the data are."""
     to.add_argument(
         "--engine",
         choices=("auto", "torch", "lanes"),
@@ -171,7 +182,9 @@ def add_machine_options(to: argparse._ActionsContainer) -> None:
         default="auto",
         help="default %(default)s",
     )
-    to.add_argument("--data", type=Path, metavar="DIR", help="read MNIST from torchvision's folder")
+    to.add_argument(
+        "--data", type=Path, metavar="DIR", help="read the data set from torchvision's folder"
+    )
 
 
 def add_workers(to: argparse._ActionsContainer) -> None:
@@ -261,8 +274,10 @@ def add_rules(to: argparse.ArgumentParser) -> None:
         help="a training needs fewer epochs (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--target", type=share, default=0.994, metavar="SHARE",
-        help="validation accuracy of a pass, a share (default %(default)s)",
+        "--target", type=share, metavar="SHARE",
+        help="validation accuracy of a pass, a share (default "
+        f"{DATASETS['mnist'].target}; with --dataset fashion {DATASETS['fashion'].target}, a "
+        "choice and no record)",
     )  # fmt: skip
     group.add_argument(
         "--strict", action="store_true",
@@ -277,13 +292,14 @@ def config_of(options: argparse.Namespace, **choices: Any) -> StudyConfig:
     return StudyConfig(
         seed=options.seed, epochs=options.epochs, protocol=options.protocol,
         train_images=options.train_images, rules=rules_of(options), recipe=RECIPES[options.recipe],
-        **choices,
+        dataset=options.dataset, **choices,
     )  # fmt: skip
 
 
 def rules_of(options: argparse.Namespace) -> Rules:
     """The rules that the options describe."""
-    return Rules(options.parameter_limit, options.epoch_limit, options.target, options.strict)
+    target = options.target or DATASETS[getattr(options, "dataset", "mnist")].target
+    return Rules(options.parameter_limit, options.epoch_limit, target, options.strict)
 
 
 def machine_of(options: argparse.Namespace) -> Machine:

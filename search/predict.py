@@ -1,4 +1,7 @@
-"""`python -m search.predict`: name the digit in an image file with an exported network."""
+"""`python -m search.predict`: name the digit in an image file with an exported network.
+
+Preparing photographs is for digits. A network of another data set is shown images as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,14 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mnist_arch.datasets import DATASETS, DataSet
 from search import options as common
 from search.formats import percent
+
+if TYPE_CHECKING:
+    from search.handwriting import Prediction
 
 EXAMPLES = """\
   python -m search.predict results/mnist/best digit.png
@@ -31,7 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "images", nargs="+", type=Path, metavar="IMAGE",
-        help="an image of one digit: any size, colour, polarity and place",
+        help="an image of one digit: any size, colour, polarity and place; for a network of "
+        "another data set an image of 28x28 as that shows it, or a .npy file of uint8 [28, 28]",
     )  # fmt: skip
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print a JSON list")
@@ -47,22 +56,42 @@ def main(arguments: list[str] | None = None) -> int:
     Every image is read before anything is printed.
     """
     options = make_parser().parse_args(arguments)
-    from search.handwriting import load_export, predict, read_digit, shown
+    from search.handwriting import (
+        dataset_of,
+        load_export,
+        predict,
+        read_as_it_is,
+        read_digit,
+        shown,
+    )
 
-    network = load_export(options.folder)
-    images = [read_digit(path) for path in options.images]
-    predictions = predict(network, images, options.images)
+    network, dataset = load_export(options.folder), dataset_of(options.folder)
+    data = DATASETS[dataset]
+    if dataset == "mnist":
+        images = [read_digit(path) for path in options.images]
+    else:
+        images = [read_as_it_is(path, data.title) for path in options.images]
+    predictions = predict(network, images, options.images, dataset)
     if options.json:
-        print(json.dumps([asdict(each) for each in predictions], indent=2))
+        print(
+            json.dumps([{**asdict(each), **_names(each, data)} for each in predictions], indent=2)
+        )
         return common.EXIT_DONE
     for image, each in zip(images, predictions, strict=True):
         if options.show:
             print(shown(image))
         print(
-            f"{each.image}: {each.digit} ({percent(each.probability)}), "
-            f"then {each.runner_up} ({percent(each.runner_up_probability)})"
+            f"{each.image}: {data.classes[each.digit]} ({percent(each.probability)}), "
+            f"then {data.classes[each.runner_up]} ({percent(each.runner_up_probability)})"
         )
     return common.EXIT_DONE
+
+
+def _names(found: Prediction, data: DataSet) -> dict[str, str]:
+    """The names of the two classes, for a program, where they are more than their numbers."""
+    if data.is_shipped:
+        return {}
+    return {"name": data.classes[found.digit], "runner_up_name": data.classes[found.runner_up]}
 
 
 if __name__ == "__main__":

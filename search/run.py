@@ -25,6 +25,8 @@ EXAMPLES = """\
       the fewest parameters that pass
   python -m search.run --study again --warm-start results/mnist --seed 1
       begin with the best designs of an earlier study, trained anew under other seeds
+  python -m search.run --dataset fashion --data DIR
+      the same search on Fashion-MNIST, which DIR holds
 """
 
 
@@ -42,8 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="trained designs the study ends with (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--study", type=common.name, default="mnist", metavar="NAME", help="default %(default)s"
-    )
+        "--study", type=common.name, metavar="NAME",
+        help="default: the name of the data set, mnist",
+    )  # fmt: skip
     group.add_argument(
         "--results", type=Path, default=Path("results"), metavar="DIR",
         help="folder that holds the study's (default %(default)s)",
@@ -109,9 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
         schedule="none" if options.looks == () else "looks", looks=options.looks,
     )  # fmt: skip
     run = RunConfig(
-        options.study, options.results, options.trials, options.workers, options.timeout,
-        options.finalists, options.seeds, options.rank_by, machine=common.machine_of(options),
-        quiet=options.quiet, storage=options.storage,
+        options.study or options.dataset, options.results, options.trials, options.workers,
+        options.timeout, options.finalists, options.seeds, options.rank_by,
+        machine=common.machine_of(options), quiet=options.quiet, storage=options.storage,
         executor=common.EXECUTORS[options.executor], report=not options.no_report,
         dashboard=options.dashboard, warm_start=options.warm_start,
     )  # fmt: skip

@@ -86,9 +86,10 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     sampler = make_sampler(config.sampler, config.seed)
     config, earlier = _with_earlier(config, run)
     engine = choose_engine(run.machine.engine, run.machine.device)
-    load("train", run.machine.data)  # a damaged file is told before anything is written
+    data = run.machine.data
+    load("train", data, config.dataset)  # a damaged file is told before anything is written
     if config.selected_on_test or run.finalists:
-        load("test", run.machine.data)  # to be sure of it; a search looks at none of it
+        load("test", data, config.dataset)  # to be sure of it; a search looks at none of it
     url = storage_url(run.storage, run.folder)
     shared = is_on_server(url)
     files.make_folder(run.folder)
@@ -287,10 +288,10 @@ def _records(study: optuna.Study) -> finalists.Records:
 def confirm_study(choices: ConfirmConfig) -> Outcome:
     """Confirm finalists of a study; see `search.confirm`."""
     engine = choose_engine(choices.machine.engine, choices.machine.device)
-    for part in ("train", "test"):
-        load(part, choices.machine.data)  # a damaged file is told before anything is trained
     folder = choices.folder
     with _study_here(folder, choices.storage) as (driver, config, is_writer):
+        for part in ("train", "test"):  # a damaged file is told before anything is trained
+            load(part, choices.machine.data, config.dataset)
         written = _files(driver.study, config, folder, is_writer)
         records = _records(driver.study)
         written.load(list(records.values()))

@@ -17,7 +17,7 @@ from mnist_arch.training import EpochRecord
 from search import facts, files
 from search.config import Machine, StudyConfig
 from search.evaluate import Budget, Epoch, Result, Task, digits_here, engine_here, evaluate
-from search.formats import STANDARD_ERROR, duration, percent
+from search.formats import duration, percent, standard_error
 from search.storage import DATABASE
 from search.tables.csv_text import to_csv
 from search.tables.trials import log_frame
@@ -60,6 +60,7 @@ def train_single(single: Single) -> Result | None:
     task = Task(
         single.design, config.rules, config.recipe,
         Budget(config.full_epochs, config.train_images), config.seed, config.protocol,
+        dataset=config.dataset,
     )  # fmt: skip
     try:
         result = evaluate(task, single.machine, keep)
@@ -80,12 +81,15 @@ def train_single(single: Single) -> Result | None:
 
 def _opening(single: Single, walked: Plan, engine: Engine) -> str:
     config = single.config
-    fit, digits = digits_here(config.protocol, config.train_images, single.machine, engine.device)
+    fit, digits = digits_here(
+        config.protocol, config.train_images, single.machine, engine.device, config.dataset
+    )
     which = "test images" if config.selected_on_test else "validation images"
-    return (
+    line = (
         f"{single.name}: {walked.parameters:,} parameters, {walked.macs:,} MACs; fits on "
         f"{len(fit):,} images, validates on {len(digits):,} {which}; {engine.reason}."
     )
+    return "\n".join([line, *config.about_data])
 
 
 def _document(single: Single, engine: Engine) -> dict[str, Any]:
@@ -139,7 +143,7 @@ def _closing(records: list[EpochRecord], config: StudyConfig, folder: Path) -> s
     lines = [
         f"{percent(last.validation_accuracy)} after the last epoch: "
         f"{'passes' if passed else 'misses'} {percent(config.rules.target)} "
-        f"(one seed; {STANDARD_ERROR}).",
+        f"(one seed; {standard_error(config.rules.target)}).",
     ]
     if config.selected_on_test:
         lines.append("Validated on the test images, as the class does: no unseen data judged this.")

@@ -78,7 +78,7 @@ def _started(
             study.set_user_attr(EARLIER, earlier)
         study.set_user_attr("id", config.identity(name))
         study.set_user_attr("token", uuid.uuid4().hex)
-        study.set_user_attr("settings", {**config.to_dict(), **_foundations()})
+        study.set_user_attr("settings", {**config.to_dict(), **_foundations(config)})
     else:
         _require_same(name, before, config)
     return study
@@ -93,20 +93,21 @@ def _queue(study: optuna.Study, first_proposal: dict[str, Any]) -> None:
         study.enqueue_trial(params, user_attrs=attributes)
 
 
-def _foundations() -> dict[str, Any]:
+def _foundations(config: StudyConfig) -> dict[str, Any]:
     """What a study stands on besides its choices: the versions of the space and of the data."""
-    from mnist_arch.data import MD5_SUMS, SPLIT_SEED
+    from mnist_arch.data import SPLIT_SEED
     from search.space import VERSION
 
-    data = MD5_SUMS["train-images-idx3-ubyte"]
+    data = config.data.md5_sums["train-images-idx3-ubyte"]
     return {"space_version": VERSION, "split_seed": SPLIT_SEED, "data_md5": data}
 
 
 def changes(before: dict[str, Any], config: StudyConfig) -> list[str]:
     """Sentences that name each choice and foundation in which `config` differs from settings."""
-    return StudyConfig.from_dict(before).differences(config) + [
+    started = StudyConfig.from_dict(before)
+    return started.differences(config) + [
         f"{key} was {before[key]!r}, now {value!r}"
-        for key, value in _foundations().items()
+        for key, value in _foundations(started).items()
         if before.get(key, value) != value
     ]
 

@@ -89,7 +89,10 @@ def reaches(accuracies: Sequence[float], target: float, images: int) -> bool:
 
 
 SEEDS_SPREAD = 0.0008
-"""Standard deviation of a design's accuracy over seeds: the largest of our studies, for 99.4 %."""
+"""Standard deviation of a design's accuracy over seeds: the largest of our studies, for 99.4 %.
+
+For a lower target it is taken to grow as an accuracy's own does: with sqrt(target (1 - target)).
+"""
 
 
 def is_hopeless(
@@ -98,12 +101,14 @@ def is_hopeless(
     """Whether a mean over `seeds` has a chance of less than 5 % to reach the target, by its first.
 
     By n of N runs the mean of all N is expected at the mean of the n, with the variance
-    s^2 (1 / n - 1 / N); s is `SEEDS_SPREAD`, and under `folds` the sampling of images added.
+    s^2 (1 / n - 1 / N); s is `SEEDS_SPREAD`, and under `folds` the sampling of images
+    added.
     """
     if not accuracies:
         return False
     count = len(accuracies)
-    variance = SEEDS_SPREAD**2 + (target * (1 - target) / images if judge == "folds" else 0.0)
+    spread = SEEDS_SPREAD * math.sqrt(max(1.0, target * (1 - target) / (0.994 * (1 - 0.994))))
+    variance = spread**2 + (target * (1 - target) / images if judge == "folds" else 0.0)
     error = math.sqrt(variance * (1 / count - 1 / seeds))
     return bool(sum(accuracies) / count + special.ndtri(CONFIDENCE) * error < target)
 

@@ -26,15 +26,24 @@ def with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
 
 
 def metadata_of(
-    design: Design, seed: int, epochs: int, images: int, test_accuracy: float
+    design: Design,
+    seed: int,
+    epochs: int,
+    images: int,
+    test_accuracy: float,
+    dataset: str = "mnist",
 ) -> dict[str, str]:
-    """What a file of weights says of itself: its design, and how that was trained and judged."""
+    """What a file of weights says of itself: its design, and how that was trained and judged.
+
+    Files did not always say what they were trained on: those of MNIST still do not.
+    """
     return {
         "fingerprint": design.fingerprint,
         "seed": str(seed),
         "epochs": str(epochs),
         "images": str(images),
         "test_accuracy": str(test_accuracy),
+        **({} if dataset == "mnist" else {"dataset": dataset}),
     }
 
 

@@ -22,9 +22,11 @@ from tests.search.commands import ROOT, environment
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md"]
 
-LONG = re.compile(r"--device cuda|env:STUDIES|--executor ray|--warm-start|-m benchmarks\.")
-"""Commands that need a GPU, a server, a cluster, a study of many trained designs or hours; their
-options are read, no more."""
+LONG = re.compile(
+    r"--device cuda|env:STUDIES|--executor ray|--warm-start|--dataset fashion|-m benchmarks\."
+)
+"""Commands that need a GPU, a server, a cluster, a study of many trained designs, other data or
+hours; their options are read, no more."""
 
 SMALL = {
     "run": "--trials 1 --epochs 1 --train-images 200 --finalists 0 --workers 1 --no-report",

@@ -105,7 +105,7 @@ class Confirmation:
             Budget(order.finalist.epochs, self.config.train_images),
             confirmation_seed(self.config.seed, order.index),
             protocol="assignment", judged="last epoch", keep_weights=order.judge == "test",
-            fold=order.index if order.judge == "folds" else None,
+            fold=order.index if order.judge == "folds" else None, dataset=self.config.dataset,
         )  # fmt: skip
 
     def _note_failed_attempt(self, _: int, worker: str, reason: str, failed: int) -> None:
@@ -117,7 +117,7 @@ class Confirmation:
         if result.weights is not None:
             metadata = weights.metadata_of(
                 order.finalist.design, run.seed, run.epochs, run.train_images,
-                run.test_accuracy or 0.0,
+                run.test_accuracy or 0.0, self.config.dataset,
             )  # fmt: skip
             path = self.folder / WEIGHTS / run.weights
             own = metadata | {"study": self.files.identity}

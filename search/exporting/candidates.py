@@ -35,6 +35,7 @@ class Candidate:
     epochs: int
     chosen: str
     study: StudyTables | None = None
+    dataset: str = "mnist"
 
 
 def ranked(folder: Path, rank: int) -> Candidate:
@@ -122,7 +123,8 @@ def _candidate(study: StudyTables, trial: int, chosen: str) -> Candidate:
         ) from None
     config = study.config
     epochs = row["epochs"] if row["state"] in TO_THE_END else config.full_epochs
-    return Candidate(design, config.rules, _recipe(config.recipe, row), epochs, chosen, study)
+    recipe = _recipe(config.recipe, row)
+    return Candidate(design, config.rules, recipe, epochs, chosen, study, config.dataset)
 
 
 def _recipe(recipe: Recipe, row: Mapping[str, Any]) -> Recipe:

@@ -13,6 +13,7 @@ from torch import nn
 
 from mnist_arch.build import build
 from mnist_arch.data import Digits, load
+from mnist_arch.datasets import DATASETS
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.plan import plan
 from mnist_arch.rules import Rules
@@ -63,7 +64,7 @@ def export(config: ExportConfig, tell: Tell = lambda _: None) -> Exported:
     candidate = _candidate(config)
     require_ours(config.folder, config.force)
     engine_here(config.machine)
-    test = load("test", config.machine.data)
+    test = load("test", config.machine.data, candidate.dataset)
     tell(f"Design {candidate.design.fingerprint}: {candidate.chosen}.")
     trained = _confirmed(candidate, config, tell) or _train(candidate, config, tell)
     found = predictions(logits(trained.network, test), test)
@@ -80,7 +81,10 @@ def _candidate(config: ExportConfig) -> Candidate:
     """The design to export, which the rules allow; raises `Rejected` otherwise."""
     if config.design is not None:
         chosen = f"given as {config.name}"
-        candidate = Candidate(config.design, Rules(), config.recipe, 19, chosen)
+        rules = Rules(target=DATASETS[config.dataset].target)
+        candidate = Candidate(
+            config.design, rules, config.recipe, 19, chosen, dataset=config.dataset
+        )
     elif config.trial is not None:
         candidate = numbered(Path(config.study or ""), config.trial)
     else:
@@ -125,6 +129,7 @@ def _train(candidate: Candidate, config: ExportConfig, tell: Tell) -> Trained:
     task = Task(
         candidate.design, candidate.rules, candidate.recipe, Budget(epochs, config.train_images),
         seed, protocol="assignment", judged="last epoch", keep_weights=True,
+        dataset=candidate.dataset,
     )  # fmt: skip
     result = evaluate(task, config.machine, tell_epoch)
     if result.outcome == "diverged":
@@ -140,26 +145,29 @@ def _write_files(
     folder: Path, network: nn.Sequential, provenance: Provenance, found: Predictions, test: Digits
 ) -> str:
     """Write all files of an export into a folder; returns the sentence about its ONNX model."""
-    design = provenance.candidate.design
+    design, data = provenance.candidate.design, provenance.data
     metadata = weights.metadata_of(
-        design, provenance.seed, provenance.epochs, provenance.images, provenance.test_accuracy
-    )
+        design, provenance.seed, provenance.epochs, provenance.images, provenance.test_accuracy,
+        provenance.candidate.dataset,
+    )  # fmt: skip
     (folder / "weights.safetensors").write_bytes(save(network.state_dict(), metadata))
     onnx = _write_onnx(folder / "network.onnx", network, found, test)
     texts = {
         "design.json": design.to_json(),
         "architecture.svg": draw(plan(design)).svg(),
-        "network.py": network_source(design, docstring(provenance)),
+        "network.py": network_source(design, docstring(provenance), data),
         "README.md": model_card(provenance, found, onnx),
         "confusion.csv": found.confusion_csv(),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     title = (
-        f"{len(found.errors):,} of {len(test):,} test digits misread by design "
-        f"{design.fingerprint}: truth > prediction, its probability, the digit's number"
+        f"{len(found.errors):,} of {len(test):,} test {data.noun}s misread by design "
+        f"{design.fingerprint}: truth > prediction, its probability, the {data.noun}'s number"
     )
     errors_picture(found, test, title).save(folder / "errors.png", optimize=True)
+    if not data.is_shipped:
+        return onnx
     (folder / "mnist").mkdir()
     for name in TEST_FILES:
         content = (resources.files("mnist_arch") / "mnist" / name).read_bytes()

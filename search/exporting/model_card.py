@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import textwrap
 from dataclasses import dataclass, field
 
+from mnist_arch.datasets import DATASETS, DataSet
 from mnist_arch.plan import plan
 from mnist_arch.recipe import Recipe
 from search import facts
@@ -13,7 +15,7 @@ from search.config import TRAIN_IMAGES
 from search.exporting.candidates import Candidate
 from search.exporting.network_source import TEMPLATES
 from search.exporting.predictions import Predictions
-from search.formats import percent
+from search.formats import percent, points
 from search.tables.describe import design_cells
 
 
@@ -37,6 +39,11 @@ class Provenance:
     commit: str = field(default_factory=facts.commit)
 
     @property
+    def data(self) -> DataSet:
+        """What the network reads."""
+        return DATASETS[self.candidate.dataset]
+
+    @property
     def try_out(self) -> str:
         """What marks weights that were trained shorter or on less than a result is; or nothing."""
         limit = self.candidate.rules.epoch_limit
@@ -50,8 +57,8 @@ class Provenance:
         """The weights' own accuracy in one sentence."""
         errors = round((1 - self.test_accuracy) * self.test_images)
         return (
-            f"{percent(self.test_accuracy)} of MNIST's {self.test_images:,} test images "
-            f"({errors:,} misread), judged once after the last epoch"
+            f"{percent(self.test_accuracy)} of {self.data.title}'s {self.test_images:,} test "
+            f"images ({errors:,} misread), judged once after the last epoch"
         )
 
     @property
@@ -111,7 +118,7 @@ def _augmentation(recipe: Recipe) -> str:
 
 def docstring(provenance: Provenance) -> str:
     """What stands at the head of `network.py`, without quotes."""
-    design = provenance.candidate.design
+    design, data = provenance.candidate.design, provenance.data
     facts = [
         f"Design: {design.fingerprint}; {provenance.candidate.chosen}.",
         f"Training: {provenance.training}.",
@@ -123,21 +130,26 @@ def docstring(provenance: Provenance) -> str:
     listed = "\n".join(textwrap.fill(f"- {fact}", 98, subsequent_indent="  ") for fact in facts)
     counted = f"{plan(design).parameters:,} parameters"
     return f"""\
-A convolutional network that reads handwritten digits: {counted}.
+A convolutional network that reads {data.reads}: {counted}.
 
 {listed}
 
 It needs torch, numpy and safetensors. Run `python network.py` beside weights.safetensors to judge
-it on MNIST's test images."""
+it on {data.title}'s test images."""
 
 
 def model_card(provenance: Provenance, found: Predictions, onnx: str) -> str:
     """The page in Markdown; `onnx` is the sentence about `network.onnx`."""
+    names, target = provenance.data.classes, provenance.candidate.rules.target
     worst = [
-        f"{truth} read as {other} ({count:,})" for truth, other, count in found.worst_confusions()
+        f"{names[truth]} read as {names[other]} ({count:,})"
+        for truth, other, count in found.worst_confusions()
     ]
     return TEMPLATES.get_template("README.md.jinja").render(
         facts=provenance,
+        data=provenance.data,
+        near=f"{target * 100:.4g} %",
+        uncertain=points(math.sqrt(target * (1 - target) / 10_000)),
         plan=plan(provenance.candidate.design),
         cells=design_cells(provenance.candidate.design),
         test_accuracy=percent(provenance.test_accuracy),

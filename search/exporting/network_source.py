@@ -7,6 +7,7 @@ from functools import singledispatch
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mnist_arch.datasets import DATASETS, DataSet
 from mnist_arch.design import AveragePool, Design, Dropout, LocalAveragePool, MaxPool, Sum
 from mnist_arch.plan import BatchNorm, Convolution, Node, plan
 
@@ -16,8 +17,10 @@ TEMPLATES = Environment(
 )  # fmt: skip  # they make Python and Markdown, not HTML
 
 
-def network_source(design: Design, docstring: str) -> str:
+def network_source(design: Design, docstring: str, data: DataSet = DATASETS["mnist"]) -> str:
     """The text of `network.py`: `docstring`, the design's class, and what loads and judges it.
+
+    It normalises, reads and names images as those of `data`.
 
     The class's state is that of `build(design)`, name by name. The design is one that the rules
     allow.
@@ -29,6 +32,7 @@ def network_source(design: Design, docstring: str) -> str:
         fingerprint=design.fingerprint,
         layers=[line for node in walked.nodes for line in _lines(node)],
         sums=walked.sums,
+        data=data,
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mnist_arch.augment import gather
 from mnist_arch.data import Digits
+from mnist_arch.datasets import DATASETS
 from mnist_arch.training import EVALUATION_BATCH
 from search.formats import percent
 
@@ -55,7 +56,7 @@ def onnx_logits(path: Path, digits: Digits) -> Tensor:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     parts = [
-        session.run(None, {"images": gather(digits.images, part, None).numpy()})[0]
+        session.run(None, {"images": gather(digits.images, part, None, digits.dataset).numpy()})[0]
         for part in torch.split(torch.arange(len(digits)), EVALUATION_BATCH)
     ]
     return torch.from_numpy(np.concatenate(parts))
@@ -64,7 +65,8 @@ def onnx_logits(path: Path, digits: Digits) -> Tensor:
 def agreement(path: Path, predicted: Tensor, digits: Digits) -> str:
     """How a model compares with the classes, int64 [count], that torch predicts for digits."""
     found = onnx_logits(path, digits).argmax(1)
+    noun = DATASETS[digits.dataset].noun
     return (
         f"onnxruntime and torch agree on {(found == predicted).sum():,} of {len(digits):,} test "
-        f"digits, ONNX accuracy {percent(float((found == digits.labels).float().mean()))}"
+        f"{noun}s, ONNX accuracy {percent(float((found == digits.labels).float().mean()))}"
     )

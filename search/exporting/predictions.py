@@ -71,7 +71,8 @@ def logits(network: nn.Module, digits: Digits) -> Tensor:
     """The logits of a network in its evaluation mode for digits, float32 [count, 10]."""
     parts = torch.split(torch.arange(len(digits)), EVALUATION_BATCH)
     with torch.no_grad():
-        return torch.cat([network(gather(digits.images, part, None)) for part in parts])
+        batches = (gather(digits.images, part, None, digits.dataset) for part in parts)
+        return torch.cat([network(batch) for batch in batches])
 
 
 def errors_picture(found: Predictions, digits: Digits, title: str) -> Image.Image:

@@ -78,7 +78,9 @@ def _train_seeds(config: CheckConfig, target: Target, factory: Factory, send: Se
     """Train the target once with each seed, sending each epoch and each run."""
     training, machine = config.training, config.machine
     engine = choose_engine(machine.engine if target.kind == "design" else "torch", machine.device)
-    fit, validation = digits_here(training.protocol, training.train_images, machine, engine.device)
+    fit, validation = digits_here(
+        training.protocol, training.train_images, machine, engine.device, training.dataset
+    )
     for seed in range(training.seed, training.seed + config.seeds):
         seed_everything(seed)
         network = factory()
@@ -93,7 +95,7 @@ def _train_seeds(config: CheckConfig, target: Target, factory: Factory, send: Se
         send({"start": {"seed": seed, "engine": f"{engine_of(prepared)} on {engine.device}"}})
         epochs = train(
             prepared, training.recipe, training.full_epochs, fit, validation, seed,
-            gather_for(engine),
+            gather_for(engine, training.dataset),
         )  # fmt: skip
         send({"run": {"seed": seed, **_run(epochs, seed, training.full_epochs, send)}})
 

@@ -51,7 +51,8 @@ def fronts(studies: Sequence[StudyTables]) -> Figure:
         )  # fmt: skip
     if not drawn:
         return Figure("fronts", "Fronts", "No design of these studies was trained in full yet.")
-    figure.add_trace(published_marks())
+    if any(study.config.dataset == "mnist" for study in studies):
+        figure.add_trace(published_marks())
     for target in sorted({study.config.rules.target for study in studies}):
         figure.add_hline(y=target * 100, line={"color": RED, "dash": "dash", "width": 1.5})
     parameter_axis(figure)

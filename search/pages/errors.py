@@ -22,6 +22,7 @@ def errors_of(study: StudyTables) -> tuple[str, str]:
     It is of the network in the study's folder `best`, else of the first confirmation run of the
     most accurate confirmed design.
     """
+    noun = study.config.data.noun
     try:
         content = (study.folder / "best" / "errors.png").read_bytes()
         whose = "the exported network"
@@ -29,12 +30,12 @@ def errors_of(study: StudyTables) -> tuple[str, str]:
         content, whose = _of_confirmed(study)
     if not content:
         return "", (
-            "Confirm or export a network to see the digits that it misreads: python -m "
+            f"Confirm or export a network to see the {noun}s that it misreads: python -m "
             f"search.export {study.folder.as_posix()} --rank 1, then make this page again."
         )
     encoded = base64.b64encode(content).decode()
     return f"data:image/png;base64,{encoded}", (
-        f"Every test digit that {whose} misreads: what it is, what the network says, and how sure "
+        f"Every test {noun} that {whose} misreads: what it is, what the network says, and how sure "
         "it is."
     )
 
@@ -52,14 +53,24 @@ def _of_confirmed(study: StudyTables) -> tuple[bytes, str]:
         if path is None or design is None:
             return b"", ""
         network, _ = read_weights(path, design)
-        test = load("test")
+        test = load("test", _data_folder(study), study.config.dataset)
         found = predictions(logits(network, test), test)
     except (UserError, MachineError):
         return b"", ""
     target = BytesIO()
-    words = f"{len(found.errors):,} of {len(test):,} test digits misread: truth > prediction"
+    misread = f"{len(found.errors):,} of {len(test):,} test {study.config.data.noun}s misread"
+    words = f"{misread}: truth > prediction"
     errors_picture(found, test, words).save(target, "PNG", optimize=True)
     return target.getvalue(), f"the first confirmation run of trial {trial}"
+
+
+def _data_folder(study: StudyTables) -> Path | None:
+    """Where the study's last command read data that the program does not ship; else None."""
+    runs = [*(study.document.get("runs") or ()), *(study.document.get("confirmations") or ())]
+    if study.config.data.is_shipped or not runs:
+        return None
+    folder = runs[-1]["arguments"]["machine"]["data"]
+    return Path(folder) if folder else None
 
 
 def _weights(study: StudyTables, design: Design | None) -> Path | None:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from search import files
-from search.formats import STANDARD_ERROR, duration
+from search.formats import duration, standard_error
 from search.pages import answers, leaderboard
 from search.pages.compare import comparisons
 from search.pages.errors import errors_of
@@ -79,7 +79,7 @@ def html(studies: Sequence[StudyTables], drawn: Sequence[Figure]) -> str:
         "studies": [_study(study) for study in studies],
         "figures": [_figure(figure) for figure in drawn],
         "has_plots": has_plots,
-        "published": published(),
+        "published": published() if any(s.config.dataset == "mnist" for s in studies) else (),
     }
     return TEMPLATES.get_template("report.html.jinja").render(
         page=page, css=Markup(_text("report.css") + style_rules()), js=Markup(_text("report.js")),
@@ -111,9 +111,9 @@ def _study(found: StudyTables) -> dict[str, Any]:
         "verdict": answers.verdict(study),
         "notes": _notes(found),
         "answers": _answers(study),
-        "meaning": MEANING,
+        "meaning": _meaning(study.config.rules.target),
         "lines": [(line, leaderboard.cells(line)) for line in shown],
-        "board_says": _board_says(len(shown), total),
+        "board_says": _board_says(len(shown), total, study.config.rules.target),
         "baseline": baseline[0] if baseline else None,
         "errors": errors,
         "errors_say": errors_say,
@@ -122,22 +122,23 @@ def _study(found: StudyTables) -> dict[str, Any]:
     }
 
 
-MEANING = (
-    "proven: with fresh seeds, even the 95 % lower bound of the mean reaches the target; "
-    "confirmed: the mean does. passed, one seed: the search alone says so, and near 99.4 % one "
-    "accuracy on 10,000 images is uncertain by 0.08 points."
-)
+def _meaning(target: float) -> str:
+    return (
+        "proven: with fresh seeds, even the 95 % lower bound of the mean reaches the target; "
+        "confirmed: the mean does. passed, one seed: the search alone says so, and of one accuracy "
+        f"on 10,000 images {standard_error(target)}."
+    )
 
 
 def _kind(study: StudyTables) -> str:
     seconds = study.document.get("seconds")
     took = f"; {duration(seconds)} of search" if isinstance(seconds, int | float) else ""
-    return f"A search for small networks that read digits{took}"
+    return f"A search for small networks that read {study.config.data.reads}{took}"
 
 
 def _notes(study: StudyTables) -> list[str]:
     """What a reader must know before any figure."""
-    notes = []
+    notes = [*study.config.about_data]
     if study.config.is_shortened:
         notes.append("Shortened trainings: a try-out, not a result.")
     if study.config.origin:
@@ -172,12 +173,12 @@ def _answers(study: StudyTables) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _board_says(shown: int, total: int) -> str:
+def _board_says(shown: int, total: int, target: float) -> str:
     rest = f" The first {shown:,} of {total:,} are shown; leaderboard.csv has all." * (
         shown < total
     )
     return (
         "Green: the mean over fresh seeds on the test images, with its 95 % lower bound. Blue: one "
-        f"seed on the validation images, with its 95 % interval ({STANDARD_ERROR}). The dashed "
-        f"line is the target. Click a heading to sort, a row to open it.{rest}"
+        f"seed on the validation images, with its 95 % interval ({standard_error(target)}). The "
+        f"dashed line is the target. Click a heading to sort, a row to open it.{rest}"
     )

@@ -33,7 +33,7 @@ def rules_in_words(config: StudyConfig) -> list[str]:
     goal = GOALS.get(config.goal)
     if goal is not None:
         said.append(f"The leaderboard is ordered by {goal.words}.")
-    return [*said, *_protocol(config)]
+    return [*said, *config.about_data, *_protocol(config)]
 
 
 def _protocol(config: StudyConfig) -> list[str]:

@@ -78,7 +78,7 @@ def _epoch_line(epoch: Report) -> str:
 def print_conclusion(report: CheckReport, config: CheckConfig, console: Console) -> None:
     """Print the accuracy's verdict and the last line."""
     if report.training is not None:
-        _print_training(report.training, console)
+        _print_training(report.training, config.training.about_data, console)
     if report.broken:
         rules = "1 rule is" if report.broken == 1 else f"{report.broken} rules are"
         trained = "; not trained" if config.train else ""
@@ -94,7 +94,7 @@ def print_conclusion(report: CheckReport, config: CheckConfig, console: Console)
     console.print(last, soft_wrap=True)
 
 
-def _print_training(training: Report, console: Console) -> None:
+def _print_training(training: Report, about_data: list[str], console: Console) -> None:
     for run in training["runs"]:
         if "diverged" in run:
             _say(console, "broken", f"seed {run['seed']}: {run['diverged']}")
@@ -102,6 +102,8 @@ def _print_training(training: Report, console: Console) -> None:
             _say(console, "broken", f"seed {run['seed']} made another network: {rejection}")
     word = "kept" if training["passes"] else "broken"
     _say(console, word, _accuracy_words(training), "accuracy")
+    for sentence in about_data:
+        _say(console, "note", sentence)
     if training["selected_on_test"]:
         _say(console, "note", "validated on the test images: no unseen data judged this")
     if training["shortened"]:

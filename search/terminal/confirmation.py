@@ -75,6 +75,7 @@ def opening(study: StudyTables, race: Race, missing: int, notes: Sequence[str]) 
         f"\nConfirmation of study {study.name!r}: {_chosen(race)}; {how}, {length} epochs "
         f"on {config.train_images or TRAIN_IMAGES:,} images; {missing} runs to do."
     ]
+    lines += config.about_data
     if race.answers:
         lines.append(
             "Where one is not confirmed the next of its kind is tried, "
@@ -140,7 +141,9 @@ def print_confirmation(console: Console, study: StudyTables) -> None:
         rows = trials.rows_of(finalists[finalists["judge"] == judge])
         if rows:
             print_table(console, finalists_table(rows, judge))
-            for line in [*doubt_lines(rows), explanation(study.config.rules.target, rows, judge)]:
+            config = study.config
+            told = explanation(config.rules.target, rows, judge, config.data.title)
+            for line in [*doubt_lines(rows), told]:
                 console.print(line)
     for line in luck_lines(luck(study.trials, finalists)):
         console.print(line)

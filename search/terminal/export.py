@@ -21,8 +21,9 @@ def teller() -> Callable[[str], None]:
 def print_export(exported: Exported) -> None:
     """Print the confusion table, and what was written."""
     console = Console(highlight=False)
+    data = exported.provenance.data
     table = Table(
-        title="test digits: truth in rows, class in columns", title_justify="left",
+        title=f"test {data.noun}s: truth in rows, class in columns", title_justify="left",
         box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False,
     )  # fmt: skip
     for heading in ("", *map(str, range(CLASSES))):
@@ -31,6 +32,9 @@ def print_export(exported: Exported) -> None:
         cells = [f"[bold]{n}[/bold]" if i == truth else str(n or "") for i, n in enumerate(row)]
         table.add_row(f"[bold]{truth}[/bold]", *cells)
     console.print(table)
+    if not data.is_shipped:
+        classes = (f"{number} {name}" for number, name in enumerate(data.classes))
+        console.print(f"classes: {', '.join(classes)}", soft_wrap=True)
     provenance, folder = exported.provenance, exported.folder
     lines = [
         f"Test:  {provenance.accuracy}; {provenance.selection}.",

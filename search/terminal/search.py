@@ -9,7 +9,7 @@ import pandas as pd
 from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
 from search.config import RunConfig, StudyConfig
-from search.formats import STANDARD_ERROR, duration, percent, points
+from search.formats import duration, percent, points, standard_error
 from search.record import TO_THE_END, TRAINED
 from search.statistics import expected_optimism
 from search.tables import trials
@@ -30,6 +30,7 @@ def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) ->
         f"Study {run.study!r}: {before} of {run.trials} designs trained so far; {engine.reason}.",
         f"A design passes with validation accuracy >= {percent(rules.target)} after epoch "
         f"{config.full_epochs}{below}.",
+        *config.about_data,
         *_looks_words(config),
         *([config.origin] if config.origin else []),
         *(f"Note: {note}." for note in notes),
@@ -90,9 +91,9 @@ def _best_lines(study: StudyTables) -> list[str]:
         lines.append(f"No design reached {target}; a larger --trials may.")
     optimism = expected_optimism(whole["validation_accuracy"].tolist(), VALIDATION_IMAGES)
     lines.append(
-        f"One seed each, judged after the last epoch; {STANDARD_ERROR}, and the best of "
-        f"{len(whole)} is expected to look better than it is by about {points(optimism or 0)} "
-        "points (selection bias)."
+        f"One seed each, judged after the last epoch; {standard_error(study.config.rules.target)}, "
+        f"and the best of {len(whole)} is expected to look better than it is by about "
+        f"{points(optimism or 0)} points (selection bias)."
     )
     if study.config.selected_on_test:
         lines.append("Validated on the test images: these figures are selected on the test set.")

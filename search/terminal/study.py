@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from search.formats import STANDARD_ERROR, duration, percent
+from search.formats import duration, percent, standard_error
 from search.storage import DATABASE
 from search.tables import trials
 from search.tables.confirmations import luck
@@ -30,7 +30,8 @@ def show_study(study: StudyTables, sort: str, top: int | None) -> None:
     _print_refusals(console, study.tables["rejections"])
     _print_confirmation(console, study)
     console.print(
-        f"One seed each, after the last epoch; {STANDARD_ERROR}: a list of candidates.\n"
+        "One seed each, after the last epoch; "
+        f"{standard_error(study.config.rules.target)}: a list of candidates.\n"
         f"Every trial: {study.folder / 'trials.csv'}; columns: results/README.md",
         soft_wrap=True,
     )
@@ -45,6 +46,8 @@ def _print_head(console: Console, study: StudyTables) -> None:
         f"{config.full_epochs} epochs, protocol {config.protocol}.",
 
     )  # fmt: skip
+    for sentence in config.about_data:
+        console.print(sentence)
     if config.train_images is not None:
         console.print(f"Fitted on {config.train_images:,} images only: a try-out.")
     if config.origin:

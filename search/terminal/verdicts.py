@@ -71,18 +71,22 @@ def confirmed_cell(row: Mapping[str, Any]) -> str:
     return f"{_hundredths(row['test_accuracy'], 2)} ({row['seeds']})\n{verdict_of(row)}"
 
 
-def explanation(target: float, rows: Sequence[Mapping[str, Any]], judge: Judge = "test") -> str:
-    """What the table's words mean; `rows` are those of the table."""
+def explanation(
+    target: float, rows: Sequence[Mapping[str, Any]], judge: Judge = "test", data: str = "MNIST"
+) -> str:
+    """What the table's words mean; `rows` are those of the table, `data` what was read."""
     text = (
         f"passed: runs at {percent(target)} or more. confirmed: the mean reaches it. bound: one-"
         "sided 95 % lower bound of the mean, for the luck of seeds and of images. "
     )
     if judge == "folds":
         text += (
-            f"proven: trainings on {TRAIN_IMAGES:,} images like MNIST's reach {percent(target)} on "
-            "average on further such images, with 95 % confidence; the bound allows for the images "
-            "that the six trainings share. Writers may stand on both sides here. "
+            f"proven: trainings on {TRAIN_IMAGES:,} images like {data}'s reach {percent(target)} "
+            "on average on further such images, with 95 % confidence; the bound allows for the "
+            "images that the six trainings share. "
         )
+        if data == "MNIST":
+            text += "Writers may stand on both sides here. "
     else:
         text += (
             f"proven: this design reaches {percent(target)} on average over seeds on images like "

@@ -12,8 +12,11 @@ from torchvision.transforms import Compose, InterpolationMode, Normalize, ToTens
 from torchvision.transforms.v2.functional import affine as torchvision_affine
 
 from mnist_arch.augment import draw_matrices, gather
-from mnist_arch.data import MEAN, STANDARD_DEVIATION, Digits
+from mnist_arch.data import Digits
+from mnist_arch.datasets import DATASETS
 from mnist_arch.recipe import Affine
+
+MEAN, STANDARD_DEVIATION = DATASETS["mnist"].mean, DATASETS["mnist"].standard_deviation
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -16,9 +16,7 @@ from torchvision.datasets import MNIST
 
 from mnist_arch import data
 from mnist_arch.data import (
-    MD5_SUMS,
     SPLIT_SEED,
-    SPLIT_SHA256,
     DataError,
     Digits,
     Part,
@@ -28,8 +26,10 @@ from mnist_arch.data import (
     protocol_digits,
     stratified,
 )
+from mnist_arch.datasets import DATASETS
 from mnist_arch.errors import UserError
 
+MD5_SUMS, SPLIT_SHA256 = DATASETS["mnist"].md5_sums, DATASETS["mnist"].split
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 REMEDY = (

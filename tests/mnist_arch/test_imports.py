@@ -12,8 +12,8 @@ import mnist_arch
 PACKAGE = Path(mnist_arch.__file__).parent
 
 ORDER = (
-    "errors", "values", "layers", "design", "references", "arithmetic", "plan", "rules", "build",
-    "audit", "recipe", "data", "folds", "augment", "learning_rate", "shuffle",
+    "errors", "datasets", "values", "layers", "design", "references", "arithmetic", "plan", "rules",
+    "build", "audit", "recipe", "data", "folds", "augment", "learning_rate", "shuffle",
     "averaging", "step", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""
@@ -38,7 +38,9 @@ def imported_by(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("module", ["", ".errors", ".design", ".plan", ".rules", ".recipe"])
+@pytest.mark.parametrize(
+    "module", ["", ".errors", ".design", ".plan", ".rules", ".recipe", ".datasets"]
+)
 def test_specs_plan_and_rules_load_no_torch(module: str) -> None:
     code = f"import sys, mnist_arch{module}; print({{'torch', 'numpy'}} & sys.modules.keys())"
     done = subprocess.run(

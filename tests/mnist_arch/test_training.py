@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from mnist_arch.augment import gather
 from mnist_arch.build import build
-from mnist_arch.data import MEAN, STANDARD_DEVIATION, Digits, stratified
+from mnist_arch.data import Digits, stratified
+from mnist_arch.datasets import DATASETS
 from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
 from mnist_arch.recipe import RECIPES, Affine, Recipe
 from mnist_arch.shuffle import batches, order_seed
@@ -29,6 +30,7 @@ from mnist_arch.training import (
 LOGITS = Conv(10, kernel=1, padding=0, batch_norm=False, relu=False, bias=True)
 TINY = Design((Conv(4), MaxPool(4), Conv(6), AveragePool(), LOGITS))
 DROPPING = Design((Conv(4), Dropout(0.2), MaxPool(4), AveragePool(), LOGITS))
+MEAN, STANDARD_DEVIATION = DATASETS["mnist"].mean, DATASETS["mnist"].standard_deviation
 PLAIN = Recipe(batch_size=64, schedule="constant", augmentation=Affine())
 
 

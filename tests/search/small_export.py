@@ -21,9 +21,9 @@ TEST_DIGITS = 400
 STUDY = Path(__file__).parents[2] / "results" / "first-light"
 
 
-def few_test_digits(part: Part, folder: Path | None = None) -> Digits:
+def few_test_digits(part: Part, folder: Path | None = None, dataset: str = "mnist") -> Digits:
     """As `load`, with the first of the test digits only."""
-    digits = load(part, folder)
+    digits = load(part, folder, dataset)
     return digits.take(torch.arange(TEST_DIGITS)) if part == "test" else digits
 
 

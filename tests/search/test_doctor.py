@@ -4,6 +4,7 @@ import pytest
 
 from mnist_arch import data, lanes
 from mnist_arch.data import DataError
+from mnist_arch.datasets import DATASETS
 from search import doctor
 
 
@@ -28,9 +29,9 @@ def test_the_doctor_says_why_lanes_cannot_run(
 def test_damaged_data_are_status_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(_: str) -> None:
-        raise DataError("MNIST file is damaged")
+    def damaged(_: str, dataset: str) -> None:
+        raise DataError(f"{DATASETS[dataset].title} file is damaged")
 
     monkeypatch.setattr(data, "load", damaged)
     assert doctor.main([]) == 1
-    assert "MNIST file is damaged" in capsys.readouterr().out
+    assert "MNIST        MNIST file is damaged" in capsys.readouterr().out
