@@ -30,7 +30,7 @@ from mnist_arch.recipe import Recipe
 if TYPE_CHECKING:
     import optuna
 
-VERSION = 3
+VERSION = 4
 """Grows with every change of the space; a study refuses to continue under another."""
 
 MOST_BLOCKS = 8
@@ -85,9 +85,10 @@ class Space:
         widths = (*_ASSIGNMENT_WIDTHS, *[30] * (MOST_BLOCKS - len(_ASSIGNMENT_WIDTHS)))
         params: dict[str, Any] = {
             "blocks": len(_ASSIGNMENT_WIDTHS), "activation": "relu", "activation_first": False,
-            "dropout_kind": "channel", "dropout_rate": 0.1, "pool_kind": "max",
+            "sums": False, "dropout_kind": "channel", "dropout_rate": 0.1, "pool_kind": "max",
             "pool_1_after": 2, "pool_2_distance": 2, "dropout_pool_1": False,
-            "dropout_pool_2": True, "head": "convolution", "parameters": min(18_430.0, self._most),
+            "dropout_pool_2": True, "pointwise_1": False, "pointwise_2": False, "head": "convolution",
+            "parameters": min(18_430.0, self._most),
         }  # fmt: skip
         for number, width in enumerate(widths, 1):
             params |= {
@@ -138,7 +139,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """One block: `kind` is conv, separable (depthwise, then 1x1) or pointwise (1x1)."""
+    """One block: `kind` is conv or separable (depthwise, then 1x1)."""
 
     kind: str
     width: int
@@ -154,22 +155,27 @@ class _Style:
 
     activation: str
     activation_first: bool
+    has_sums: bool
     dropout: Dropout
 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """A halving of the map: `kind` is max, average, or stride (of the block it follows)."""
+    """A halving of the map: `kind` is max, average, or stride (of the block it follows).
+
+    A 1x1 layer of half the channels may follow it.
+    """
 
     kind: str
     has_dropout: bool
+    has_pointwise: bool
 
 
 def _suggest_block(trial: optuna.Trial, number: int) -> _Block:
     """The first block is a convolution: over one channel, anything else is a single filter."""
     kind, has_sum = "conv", False
     if number > 1:
-        kind = trial.suggest_categorical(f"kind_{number}", ("conv", "separable", "pointwise"))
+        kind = trial.suggest_categorical(f"kind_{number}", ("conv", "separable"))
         has_sum = trial.suggest_categorical(f"sum_{number}", (False, True))
     return _Block(
         kind,
@@ -187,6 +193,7 @@ def _suggest_style(trial: optuna.Trial) -> _Style:
     return _Style(
         trial.suggest_categorical("activation", ("relu", "silu", "hard_swish")),
         trial.suggest_categorical("activation_first", (False, True)),
+        trial.suggest_categorical("sums", (False, True)),
         Dropout(round(rate, 2), "channel" if kind == "channel" else "element"),
     )
 
@@ -196,8 +203,15 @@ def _suggest_pools(trial: optuna.Trial) -> dict[int, _Pool]:
     kind = trial.suggest_categorical("pool_kind", ("max", "average", "stride"))
     first = trial.suggest_int("pool_1_after", 1, 3)
     second = first + trial.suggest_int("pool_2_distance", 0, 4)  # 0: there is none
-    dropouts = [trial.suggest_categorical(f"dropout_pool_{n}", (False, True)) for n in (1, 2)]
-    return {second: _Pool(kind, dropouts[1]), first: _Pool(kind, dropouts[0])}
+    pools = [
+        _Pool(
+            kind,
+            trial.suggest_categorical(f"dropout_pool_{number}", (False, True)),
+            trial.suggest_categorical(f"pointwise_{number}", (False, True)),
+        )
+        for number in (1, 2)
+    ]
+    return {second: pools[1], first: pools[0]}
 
 
 @dataclass(slots=True)
@@ -221,10 +235,9 @@ class _Network:
 
     def _add(self, block: _Block, width: int, pool: _Pool | None) -> None:
         pools = pool is not None and self._side >= 4  # a smaller map is not halved
-        strides = pools and pool is not None and pool.kind == "stride" and block.kind != "pointwise"
-        stride = 2 if strides else 1
-        kernel = 1 if block.kind == "pointwise" else block.kernel
-        sums = block.has_sum and stride == 1
+        strides = pools and pool is not None and pool.kind == "stride"
+        stride, kernel = 2 if strides else 1, block.kernel
+        sums = self.style.has_sums and block.has_sum and stride == 1
         padded = block.is_padded or sums or self._side < kernel + 2  # nothing would be left
         padding = kernel // 2 if padded else 0
         before = len(self._layers)
@@ -240,6 +253,8 @@ class _Network:
                 self._side //= 2
             if pool.has_dropout:
                 self._layers.append(self.style.dropout)
+            if pool.has_pointwise:
+                self._convolve("conv", max(_LEAST_WIDTH, self._channels // 2), 1, 0, 1)
 
     def _convolve(self, kind: str, width: int, kernel: int, padding: int, stride: int) -> None:
         style: Any = {

@@ -144,7 +144,9 @@ def test_a_separable_block_is_depthwise_then_1x1() -> None:
 
 
 def test_a_sum_takes_the_width_of_the_map_that_it_adds() -> None:
-    design = suggested({"sum_4": True, "dropout_3": False, "dropout_4": False})
+    chosen = {"sum_4": True, "dropout_3": False, "dropout_4": False}
+    assert not any(isinstance(layer, Sum) for layer in suggested(chosen).layers)
+    design = suggested(chosen | {"sums": True})
     sums = [index for index, layer in enumerate(design.layers) if isinstance(layer, Sum)]
     assert len(sums) == 1
     assert plan(design).output_shape == (10, 1, 1)
@@ -158,6 +160,16 @@ def test_there_may_be_one_pool_and_pools_may_be_strides_or_averages() -> None:
     strides = [layer.stride for layer in suggested({"pool_kind": "stride"}).layers
                if isinstance(layer, Conv)]  # fmt: skip
     assert strides.count(2) == 2
+
+
+def test_a_1x1_layer_of_half_the_channels_may_follow_a_pool() -> None:
+    layers = suggested({"pointwise_1": True}).layers
+    after = layers[layers.index(MaxPool()) + 1]
+    assert isinstance(after, Conv)
+    assert (after.kernel, after.batch_norm) == (1, True)
+    before = layers[2]
+    assert isinstance(before, Conv)
+    assert after.out_channels == before.out_channels // 2
 
 
 def test_heads() -> None:
