@@ -87,8 +87,8 @@ class Space:
             "blocks": len(_ASSIGNMENT_WIDTHS), "activation": "relu", "activation_first": False,
             "sums": False, "dropout_kind": "channel", "dropout_rate": 0.1, "pool_kind": "max",
             "pool_1_after": 2, "pool_2_distance": 2, "dropout_pool_1": False,
-            "dropout_pool_2": True, "pointwise_1": False, "pointwise_2": False, "head": "convolution",
-            "parameters": min(18_430.0, self._most),
+            "dropout_pool_2": True, "pointwise_1": False, "pointwise_2": False,
+            "head": "convolution", "parameters": min(18_430.0, self._most),
         }  # fmt: skip
         for number, width in enumerate(widths, 1):
             params |= {

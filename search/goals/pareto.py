@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.goals.goal import Common, Direction
@@ -19,3 +20,16 @@ class Pareto(Common):
     def values(self, design: Judged, loss: float) -> tuple[float, ...]:
         """The logs of the loss and of the number of parameters."""
         return (math.log(loss), math.log(design.parameters))
+
+    def why_unwanted(
+        self, design: Judged, loss: float, passed: Sequence[Judged], target: float
+    ) -> str:
+        """Beaten in both by a design that passes, as far as one can tell."""
+        for other in passed:
+            assert other.full is not None
+            if other.parameters <= design.parameters and other.full.loss < loss:
+                return (
+                    f"one that passes has {other.parameters:,} parameters and a lower loss than is "
+                    "expected of it"
+                )
+        return ""
