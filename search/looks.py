@@ -53,12 +53,21 @@ SMALLEST_LOSS = 1e-6
 PRIOR_WEIGHT = 10.0
 """How many designs the prior counts for."""
 
-_LOSS_AT = ((0.25, -1.70), (1.0, -2.80), (3.0, -3.40), (8.0, -3.75), (19.0, -4.0))
-"""Typical log of the validation loss after complete trainings of so many epochs: what a study
-expects before it has seen any of its own. A rough guess from a few trainings of small networks."""
+_PRIOR = (
+    (0.25, -1.80, 0.25, -0.20),
+    (1.0, -2.85, 0.60, -0.10),
+    (3.0, -3.35, 0.80, 0.0),
+    (8.0, -3.65, 0.90, 0.0),
+    (19.0, -3.83, 1.00, 0.0),
+)
+"""What a study expects before it has seen anything of its own, for complete trainings of so many
+epochs: the typical log of the validation loss of a good design of 6,000 parameters; by how much the
+log of a full training's loss follows it; by how much that falls as log parameters grow by 1. From
+`results/table` (a quarter of an epoch against one), `results/recipes`, `results/under-8000` and
+`results/first-light` (3 and 19 epochs); between these lengths by the log of the epochs."""
 
-_SLOPE = 0.5
-"""By how much the log of a longer training's loss follows that of a shorter one, at first."""
+_SIZE = 6_000
+"""Parameters at which size makes no difference to the prior."""
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ class Predictor:
 
     def _fit(self, short: float, long: float) -> NDArray[np.float64]:
         """Coefficients of 1, log loss (centred) and log parameters (centred)."""
-        prior = np.array([_typical(long), _SLOPE, 0.0])
+        prior = np.array([_prior(long)[0], *_prior(short)[1:]])
         rows, targets = [], []
         for design in self.seen:
             before = next((look for look in design.looks if look.epochs == short), None)
@@ -109,11 +118,11 @@ class Predictor:
 
 def _features(look: Look, parameters: int) -> NDArray[np.float64]:
     return np.array([
-        1.0, math.log(look.loss) - _typical(look.epochs), math.log(parameters / 6_000),
+        1.0, math.log(look.loss) - _prior(look.epochs)[0], math.log(parameters / _SIZE),
     ])  # fmt: skip
 
 
-def _typical(epochs: float) -> float:
-    """The typical log loss after so many epochs, between those of `_LOSS_AT` by log epochs."""
-    lengths, logs = zip(*_LOSS_AT, strict=True)
-    return float(np.interp(math.log(epochs), np.log(lengths), logs))
+def _prior(epochs: float) -> tuple[float, ...]:
+    """Typical log loss, slope and effect of size of a training of so many epochs, by `_PRIOR`."""
+    lengths, *columns = zip(*_PRIOR, strict=True)
+    return tuple(float(np.interp(math.log(epochs), np.log(lengths), each)) for each in columns)

@@ -71,7 +71,7 @@ class Looks:
     choose them once its table is there.
     """
 
-    screened: float = 1 / 5
+    screened: float = 1 / 8
     kept: float = 1 / 3
     window: int = 60
 

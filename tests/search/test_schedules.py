@@ -68,18 +68,18 @@ def test_the_best_go_on_to_longer_looks_and_to_the_full_training(
     seen: tuple[float, ...], then: Budget
 ) -> None:
     looks = [Look(length, 0.1, 0.9) for length in seen]
-    others = looked_at(seen[-1], 0.2, 0.3, 0.4, 0.5)
+    others = looked_at(seen[-1], *[0.2, 0.3, 0.4, 0.5] * 2)
     assert Looks().next_budget(StudyConfig(), standing(looks, others)) == Decision(then)
 
 
 def test_the_share_that_goes_on() -> None:
-    """One in five after a look shorter than an epoch, one in three after a longer one."""
+    """One in eight after a look shorter than an epoch, one in three after a longer one."""
     schedule = Looks()
     for length, others, rank, goes_on in [
-        (0.25, 3, 0, False),  # 0 of 4
-        (0.25, 4, 0, True),  # 1 of 5
-        (0.25, 4, 1, False),
-        (0.25, 9, 1, True),  # 2 of 10
+        (0.25, 6, 0, False),  # 0 of 7
+        (0.25, 7, 0, True),  # 1 of 8
+        (0.25, 7, 1, False),
+        (0.25, 15, 1, True),  # 2 of 16
         (1.0, 1, 0, False),
         (1.0, 2, 0, True),
         (1.0, 8, 2, True),  # 3 of 9
