@@ -56,9 +56,9 @@ PRIOR_WEIGHT = 10.0
 _PRIOR = (
     (0.25, -1.80, 0.25, -0.20),
     (1.0, -2.85, 0.60, -0.10),
-    (3.0, -3.35, 0.80, 0.0),
+    (3.0, -3.35, 0.85, 0.0),
     (8.0, -3.65, 0.90, 0.0),
-    (19.0, -3.83, 1.00, 0.0),
+    (19.0, -3.80, 1.00, 0.0),
 )
 """What a study expects before it has seen anything of its own, for complete trainings of so many
 epochs: the typical log of the validation loss of a good design of 6,000 parameters; by how much the

@@ -142,11 +142,12 @@ class Loop:
             self._finish(proposal.trial, TrialState.PRUNED)
         elif not self._is_duplicate(proposal):
             self._train(proposal, attempts)
-            self._in_a_row = 0
+            if proposal.trial.number in self._running:
+                self._in_a_row = 0
         if self._in_a_row >= PROPOSALS_IN_A_ROW:
             self.stop_reason = (
-                f"Stopped: {PROPOSALS_IN_A_ROW:,} proposals in a row were rejected or duplicates; "
-                "the space holds nothing more under these rules."
+                f"Stopped: {PROPOSALS_IN_A_ROW:,} proposals in a row were rejected, duplicates or "
+                "not wanted; the space holds nothing more under these rules."
             )
         return True
 

@@ -79,10 +79,9 @@ class Looks:
         """The next look, or the full training after the last one."""
         design = standing.design
         lengths = [look for look in config.look_lengths if look < design.epochs]
-        if design.looks:
-            why_not = self._why_not(config, standing)
-            if why_not:
-                return Decision(None, why_not)
+        why_not = self._why_not(config, standing) if design.looks else _too_late(config, standing)
+        if why_not:
+            return Decision(None, why_not)
         longer = [length for length in lengths if length > _length(design)]
         if not longer:
             return Decision(full_budget(config, design.epochs))
@@ -111,6 +110,12 @@ class Looks:
     ) -> str:
         """No training is stopped before the end of its schedule."""
         return ""
+
+
+def _too_late(config: StudyConfig, standing: Standing) -> str:
+    """Why a design is not even looked at: the goal would not want it with no loss at all."""
+    target = config.rules.target
+    return standing.goal.why_unwanted(standing.design, 0.0, standing.passed, target)
 
 
 def _length(design: Judged) -> float:

@@ -68,7 +68,7 @@ def verdict(study: StudyTables) -> str:
     parts = [
         f"{_some(found.rejected, 'was', 'were')} refused by the rules",
         f"{_some(found.duplicate, 'was', 'were')} tried before" if found.duplicate else "",
-        f"{_some(found.screened, 'was', 'were')} dropped after a first short look"
+        f"{_some(found.screened, 'was', 'were')} dropped after a short look at the most"
         if found.screened
         else "",
         f"{_some(found.other, 'was', 'were')} not finished" if found.other else "",

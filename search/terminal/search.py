@@ -66,7 +66,7 @@ def closing(study: StudyTables, more_follows: bool) -> str:
     lines = [
         "",
         f"{trained} designs trained: {trials.counts_in_words(states, TRAINED)}. Not trained: "
-        f"{states.get('screened', 0):,} screened in a short look, "
+        f"{states.get('screened', 0):,} screened (after a short look at the most), "
         f"{states.get('rejected', 0)} proposals rejected by the rules, "
         f"{states.get('duplicate', 0)} duplicates{broken}.",
         *([study.config.origin] if study.config.origin else []),

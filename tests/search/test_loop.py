@@ -28,6 +28,7 @@ from search.driver import Driver
 from search.evaluate import Budget, Result, Task
 from search.executors import Event
 from search.goals import GOALS
+from search.goals.smallest import Smallest
 from search.history import History
 from search.loop import Loop
 from search.proposals import space_of
@@ -247,7 +248,7 @@ def test_a_space_with_nothing_more_to_offer_ends_the_search(
     monkeypatch.setattr(loop_module, "PROPOSALS_IN_A_ROW", 5)
     with searching(tmp_path, replace(CONFIG, rules=Rules(parameter_limit=40))) as search:
         loop = search.run(1)
-        assert loop.stop_reason.startswith("Stopped: 5 proposals in a row were rejected or dupl")
+        assert loop.stop_reason.startswith("Stopped: 5 proposals in a row were rejected, dup")
         assert loop.files.counts == {"rejected": 5}
 
 
@@ -564,6 +565,19 @@ def test_a_look_that_diverges_leaves_a_screened_design_that_does_not_count(
     assert (found.state, found.reason) == ("screened", diverged.reason)
     assert looking.trials[1].state == TrialState.PRUNED  # nothing is known of it
     assert loop.files.trained == 2
+
+
+def test_a_search_ends_when_its_goal_wants_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where all that is proposed is larger than what passes: none of it is even looked at."""
+    monkeypatch.setattr(loop_module, "PROPOSALS_IN_A_ROW", 5)
+    monkeypatch.setattr(Smallest, "why_unwanted", lambda *_: "too large")
+    with searching(tmp_path, replace(LOOKING, goal="smallest")) as search:
+        loop = search.run(9)
+        assert loop.stop_reason.startswith("Stopped: 5 proposals in a row were rejected, dup")
+        assert loop.files.counts == {"missed": 1, "screened": 5}
+        assert [record.read(trial).looks for trial in search.trials[1:]] == [()] * 5
 
 
 def test_a_time_limit_lets_no_design_go_on_to_a_longer_training(looking: Search) -> None:

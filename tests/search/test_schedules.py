@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -110,6 +111,16 @@ def test_a_design_that_the_goal_does_not_want_is_trained_no_further() -> None:
     config = StudyConfig(goal="smallest")
     far = standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.6, 0.7, 0.8), goal="smallest")
     assert Looks().next_budget(config, far).reason == "too far from the target"
+
+
+def test_a_design_that_the_goal_cannot_want_is_not_even_looked_at() -> None:
+    config, schedule = StudyConfig(goal="smallest"), Looks()
+    fresh = standing(goal="smallest")
+    assert schedule.next_budget(config, fresh).budget == Budget(1, 12_500, look=0.25)
+    passed = [Judged(6_000, 19, full=Look(19, 0.02, 0.994))]
+    late = replace(fresh, passed=passed)
+    reason = "not smaller than one that passes (6,000 parameters)"
+    assert schedule.next_budget(config, late) == Decision(None, reason)
 
 
 def test_looks_are_shorter_than_the_design_s_own_training() -> None:
