@@ -16,7 +16,7 @@ from search.final_run import CONFIRMABLE, Finalist
 from search.formats import percent
 from search.record import TO_THE_END, TrialRecord, baseline_of, identity
 from search.tables import trials
-from search.tables.answers import ANSWERS, three_answers
+from search.tables.answers import ANSWERS, candidates
 
 Records = Mapping[int, TrialRecord]
 """A study's finished trials by their numbers."""
@@ -44,16 +44,18 @@ def best(
 
 
 def by_answer(
-    board: pd.DataFrame, records: Records, config: StudyConfig, top: int
+    tables: Mapping[str, pd.DataFrame], records: Records, config: StudyConfig, top: int
 ) -> tuple[dict[str, list[Finalist]], list[Finalist]]:
     """The candidates of the first `top` answers, and further designs if `top` is more than three.
 
     Three are the three answers, however many designs those are; more are filled up to so many
-    designs by the leaderboard's order.
+    designs by the leaderboard's order. Narrow misses are tried, too, see `answers.candidates`.
     """
+    board = tables["leaderboard"]
+    near = trials.near_misses(tables["trials"], config.rules.target)
     ordered = {
         answer: _each_once(finalist_of(records[number], config) for number in numbers)[:MOST_TRIES]
-        for answer, numbers in list(three_answers(board).items())[:top]
+        for answer, numbers in list(candidates(board, near, MOST_TRIES).items())[:top]
         if numbers
     }
     met = {candidates[0].key for candidates in ordered.values()}
@@ -77,7 +79,8 @@ def obstacle(tables: Mapping[str, pd.DataFrame], config: StudyConfig, folder: Pa
             "its designs were chosen by the test images (--protocol assignment), which therefore "
             "cannot confirm them; search with --protocol holdout and another --study"
         )
-    if len(tables["leaderboard"]):
+    near = trials.near_misses(tables["trials"], config.rules.target)
+    if len(tables["leaderboard"]) or len(near):
         return ""
     target = percent(config.rules.target)
     for row in trials.nearest(tables["trials"], top=1).to_dict("records"):
@@ -108,19 +111,23 @@ def of_trials(records: Records, config: StudyConfig, numbers: Sequence[int]) -> 
 
 
 def race(
-    board: pd.DataFrame, records: Records, config: StudyConfig, choices: ConfirmConfig
+    tables: Mapping[str, pd.DataFrame],
+    records: Records,
+    config: StudyConfig,
+    choices: ConfirmConfig,
 ) -> tuple[Race, str]:
     """What a confirmation is to run, the baseline among it, and a sentence about the baseline.
 
-    `board` is the study's leaderboard. Raises `UserError` for trials that cannot be confirmed.
+    `tables` are the study's. Raises `UserError` for trials that cannot be confirmed.
     """
     answers: dict[str, list[Finalist]] = {}
     if choices.trials is not None:
         others = of_trials(records, config, choices.trials)
     elif choices.rank_by is not None:
+        board = tables["leaderboard"]
         others = best(board, records, config, choices.rank_by, choices.top)
     else:
-        answers, others = by_answer(board, records, config, choices.top)
+        answers, others = by_answer(tables, records, config, choices.top)
     chosen = [*(candidates[0] for candidates in answers.values()), *others]
     beside, about_baseline = baseline_beside(chosen, records, config)
     target = config.rules.target

@@ -31,6 +31,25 @@ def three_answers(board: pd.DataFrame) -> dict[str, list[int]]:
     return {answer: in_order_of(board, answer)["trial"].tolist() for answer in ANSWERS}
 
 
+def candidates(board: pd.DataFrame, near: pd.DataFrame, tries: int) -> dict[str, list[int]]:
+    """The trials to confirm for each answer, `tries` at the most, in the order to try them.
+
+    Where designs that missed the target narrowly, `near`, would make a better answer than the first
+    of the leaderboard (smaller, or of fewer epochs), they come first; the last is one that passes.
+    """
+    found = {}
+    for answer, ((column, ascending), *_) in ANSWERS.items():
+        passing = in_order_of(board, answer)
+        better = in_order_of(near, answer)
+        if len(passing):
+            first = passing[column].iloc[0]
+            better = better[better[column] < first if ascending else better[column] > first]
+            better = better.head(tries - 1)
+        numbers = [*better["trial"].tolist(), *passing["trial"].tolist()]
+        found[answer] = [int(number) for number in numbers]
+    return found
+
+
 def confirmed_answers(finalists: pd.DataFrame, judge: str = "test") -> dict[str, int]:
     """The trial of each answer among the designs that a judge confirmed; none where there is none.
 

@@ -7,12 +7,14 @@ equal files.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.references import BASELINE
 from mnist_arch.training import EpochRecord
 from search.goals import Goal
@@ -218,6 +220,17 @@ def nearest(trials: pd.DataFrame, top: int = 3) -> pd.DataFrame:
     missed = trials[trials["state"] == "missed"]
     by = ["validation_accuracy", "parameters", "trial"]
     return missed.sort_values(by, ascending=[False, True, True]).head(top)
+
+
+def near_misses(trials: pd.DataFrame, target: float) -> pd.DataFrame:
+    """The trials that missed the target by no more than the standard error of their accuracy.
+
+    That of the binomial distribution over the 10,000 validation images: a fresh training, judged
+    by other images, may well reach the target.
+    """
+    margin = math.sqrt(target * (1 - target) / VALIDATION_IMAGES)
+    missed = trials[trials["state"] == "missed"]
+    return missed[missed["validation_accuracy"] >= target - margin]
 
 
 def _ordered(trials: pd.DataFrame, goal: Goal) -> pd.DataFrame:

@@ -81,6 +81,13 @@ def opening(study: StudyTables, race: Race, missing: int, notes: Sequence[str]) 
             "Where one is not confirmed the next of its kind is tried, "
             f"{MOST_TRIES} at most for each."
         )
+        first = {candidates[0].trial for candidates in race.answers.values()}
+        missed = study.trials[study.trials["trial"].isin(first)]["state"].eq("missed").sum()
+        if missed:
+            lines.append(
+                f"{missed} of them missed the target in validation by less than its standard "
+                "error: the better answer, if fresh seeds and the test images confirm it."
+            )
     if config.is_shortened:
         lines.append("Note: shortened as the study is: a try-out, not a result.")
     return "\n".join([*lines, " ".join(notes)])
