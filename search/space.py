@@ -44,8 +44,8 @@ training takes several times as long as the others: 1.25 times that of the assig
 
 VALUE_WORK = 42
 """Multiply-adds that take as long as a value of a map, which is written and read several times: by
-regression of 90 trainings of `results/table`, 2.85 s an epoch for a million multiply-adds and 0.119 s
-for a thousand values (correlation with the measured seconds 0.95)."""
+regression of 90 trainings of `results/table`, 2.85 s an epoch for a million multiply-adds and 0.119
+s for a thousand values (correlation with the measured seconds 0.95)."""
 
 _LEAST_WIDTH, _WIDTHS = 2, (4, 32)
 _LARGEST_KERNEL_OF_A_HEAD = 5
