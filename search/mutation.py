@@ -40,13 +40,16 @@ class MutationSampler(BaseSampler):
     """Proposes at random at first, then changes of the best designs.
 
     `startup` trials with a value come before the first change; parents are the best `parents` of
-    them, better ones likelier. Everything follows from `seed` and the study's finished trials.
+    them, better ones likelier. Trials whose user attribute `state` is one of `unfit` are no
+    parents. Everything follows from `seed` and the study's finished trials.
     """
 
-    def __init__(self, seed: int, startup: int = 30, parents: int = 20) -> None:
+    def __init__(
+        self, seed: int, startup: int = 10, parents: int = 20, unfit: Sequence[str] = ()
+    ) -> None:
         self._generator = np.random.default_rng(seed)
         self._random = RandomSampler(seed)
-        self._startup, self._parents = startup, parents
+        self._startup, self._parents, self._unfit = startup, parents, unfit
         self._space = IntersectionSearchSpace()
 
     def infer_relative_search_space(
@@ -60,7 +63,7 @@ class MutationSampler(BaseSampler):
     ) -> dict[str, Any]:
         """A changed copy of one of the best; nothing, and so a random proposal, at first."""
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        done = [each for each in done if search_space.keys() <= each.params.keys()][-RECENT:]
+        done = [each for each in done if self._may_be_parent(each, search_space)][-RECENT:]
         if len(done) < self._startup or not search_space:
             return {}
         best = self._best(study, done)
@@ -71,6 +74,10 @@ class MutationSampler(BaseSampler):
                 name: other.params[name] for name in search_space if self._generator.random() < 0.5
             }
         return self._changed(params, search_space)
+
+    def _may_be_parent(self, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> bool:
+        is_fit = trial.user_attrs.get("state") not in self._unfit
+        return is_fit and search_space.keys() <= trial.params.keys()
 
     def _best(self, study: Study, done: list[FrozenTrial]) -> list[FrozenTrial]:
         """The best trials, best first: by how many others beat them in every value."""

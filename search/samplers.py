@@ -82,13 +82,17 @@ class SeededSampler(BaseSampler):
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "mutation": MutationSampler,
+    "mutation": lambda seed: MutationSampler(seed, unfit=("screened", "duplicate")),
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(population_size=30, seed=seed),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
 }
-"""Samplers by name: a seed -> an Optuna sampler."""
+"""Samplers by name: a seed -> an Optuna sampler.
+
+Mutation takes no parents from what only had a look of less than an epoch: a search that climbed on
+such looks bred quick starters; they choose which of its children are looked at for longer.
+"""
 
 
 def make_sampler(name: str, study_seed: int) -> SeededSampler:

@@ -30,4 +30,4 @@ class Fastest(Common):
         shortest = min((other.epochs for other in passed), default=None)
         if shortest is not None and design.epochs > shortest:
             return f"longer than one that passes ({shortest} epochs)"
-        return "too far from the target" if is_hopeless(loss, target) else ""
+        return "too far from the target" if is_hopeless(design, loss, target) else ""

@@ -29,4 +29,4 @@ class Smallest(Common):
         smallest = min((other.parameters for other in passed), default=None)
         if smallest is not None and design.parameters >= smallest:
             return f"not smaller than one that passes ({smallest:,} parameters)"
-        return "too far from the target" if is_hopeless(loss, target) else ""
+        return "too far from the target" if is_hopeless(design, loss, target) else ""

@@ -47,7 +47,9 @@ def test_smallest_trains_only_what_is_smaller_than_what_passes_and_near_the_targ
     assert goal.why_unwanted(Judged(4_000, 19), 0.02, passed, 0.994) == (
         "not smaller than one that passes (4,000 parameters)"
     )
-    assert goal.why_unwanted(Judged(3_000, 19), 0.2, [], 0.994) == "too far from the target"
+    shortly, longer = (Judged(3_000, 19, (Look(length, 0.9, 0.8),)) for length in (0.25, 1.0))
+    assert goal.why_unwanted(longer, 0.2, [], 0.994) == "too far from the target"
+    assert goal.why_unwanted(shortly, 0.2, [], 0.994) == ""  # such a look cannot tell
 
 
 def test_fastest_trains_only_what_is_not_longer_than_what_passes() -> None:

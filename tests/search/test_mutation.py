@@ -71,6 +71,20 @@ def test_continuous_numbers_all_move_so_that_a_good_design_is_tried_at_other_siz
     assert len(set(scales)) > 0.9 * len(scales)
 
 
+def test_trials_of_an_unfit_state_are_no_parents() -> None:
+    only = optuna.create_study(sampler=MutationSampler(7, startup=1, unfit=("screened",)))
+    trial = only.ask()
+    suggest(trial)
+    trial.set_user_attr("state", "screened")
+    only.tell(trial, 0.0)
+    assert only.ask().relative_params == {}
+    trial = only.ask()
+    suggest(trial)
+    only.tell(trial, 9.0)  # worse, but fit
+    shared = only.ask().relative_params
+    assert sum(shared[name] == trial.params[name] for name in ("kind", "width")) >= 1
+
+
 def median_best(make: Callable[[int], BaseSampler]) -> float:
     """The best value of 80 trials: the median over seeds."""
     found = []
