@@ -16,7 +16,7 @@ from search.terminal.search import closing, nothing_to_do
 from tests.search.commands import ROOT
 from tests.search.studies import EASY, HARD, final_run, small, study_files, trial
 
-STUDIES = ("first-light", "front", "under-8000", "curves")
+STUDIES = ("first-light", "under-8000", "curves")
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
