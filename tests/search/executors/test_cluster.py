@@ -121,5 +121,7 @@ def test_a_search_ends_whole_though_a_node_is_killed(nodes: Any, tmp_path: Path)
     assert len(trained) == 8
     assert not trained["fingerprint"].duplicated().any()
     assert set(study.tables["confirmations"]["state"]) == {"done"}
-    one = trained.iloc[-1]
-    assert one["epochs"] == 2
+    whole = trained[trained["state"] != "pruned"]
+    assert len(whole) >= 1
+    assert (whole["epochs"] == 2).all()
+    one = whole.iloc[-1]

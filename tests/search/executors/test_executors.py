@@ -128,8 +128,10 @@ def test_a_hanging_worker_is_killed_and_its_task_has_died(monkeypatch: pytest.Mo
         later = time.monotonic() + 601
         with monkeypatch.context() as patch:
             patch.setattr(time, "monotonic", lambda: later)
-            assert executor.events(0) == []
-        result = result_of(heard(executor))
+            events = executor.events(0)
+        if not any(event.result for event in events):  # its end may be noticed at once, or later
+            events = heard(executor)
+        result = result_of(events)
         assert (result.outcome, result.reason) == (
             "died", "no epoch ended for 600 seconds: its process was killed",
         )  # fmt: skip
