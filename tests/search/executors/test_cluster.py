@@ -124,4 +124,3 @@ def test_a_search_ends_whole_though_a_node_is_killed(nodes: Any, tmp_path: Path)
     whole = trained[trained["state"] != "pruned"]
     assert len(whole) >= 1
     assert (whole["epochs"] == 2).all()
-    one = whole.iloc[-1]
