@@ -37,7 +37,7 @@ from search.running import RunningTrial
 from search.samplers import make_sampler
 from search.seeds import trial_seed
 from search.space import Space
-from search.starting import start_study
+from search.starting import GIVEN_DESIGN, start_study
 from search.storage import opened_storage, sqlite_url
 from search.tables.files import StudyFiles, read_study
 
@@ -162,6 +162,10 @@ class Search:
     def queue(self, params: dict[str, Any]) -> None:
         self.driver.study.enqueue_trial(params)
 
+    def queue_baseline(self) -> None:
+        given = {GIVEN_DESIGN: BASELINE.to_dict()}
+        self.driver.study.enqueue_trial(FIRST, user_attrs=given)
+
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.driver.study.get_trials()
@@ -254,7 +258,7 @@ def test_a_space_with_nothing_more_to_offer_ends_the_search(
 
 def test_a_duplicate_is_told_its_earlier_value_and_not_trained_again(search: Search) -> None:
     search.run(1, [0.9, 0.995])
-    search.queue(FIRST)
+    search.queue_baseline()
     loop = search.run(2)
     assert isinstance(loop.executor, Scripted)
     assert len(loop.executor.tasks) == 1  # the design after the duplicate
@@ -265,7 +269,7 @@ def test_a_duplicate_is_told_its_earlier_value_and_not_trained_again(search: Sea
 
 
 def test_a_duplicate_of_a_design_in_training_waits_for_its_end(search: Search) -> None:
-    search.queue(FIRST)
+    search.queue_baseline()
     search.run(3, [0.9, 0.95], slots=3)
     twin = search.trials[1]
     assert (twin.value, record.read(twin).duplicate_of) == (told(0.95), 0)
@@ -289,7 +293,7 @@ def test_a_design_in_training_on_another_driver_is_passed_over(search: Search) -
     record.write_proposal(elsewhere, BASELINE, None)
     elsewhere.set_user_attr("claimed", True)
     elsewhere.set_user_attr("admitted", True)
-    search.queue(FIRST)
+    search.queue_baseline()
     loop = search.loop(1)
     loop.timeout_seconds = 0.5  # it waits for the other's end, or death
     loop.run()

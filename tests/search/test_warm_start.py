@@ -24,6 +24,7 @@ from search.looks import Judged, Look, Predictor
 from search.pages.page import html
 from search.record import TO_THE_END
 from search.schedules import SCHEDULES, Looks
+from search.space import VERSION
 from search.storage import opened_storage, sqlite_url
 from search.tables.files import StudyTables
 from search.tables.trials import TIME_COLUMNS, rows_of
@@ -229,7 +230,7 @@ def test_choices_that_clash_with_the_earlier_studys(
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("space_version", 1, "in another space, .* space_version was 1, now 2. Give"),
+        ("space_version", 1, f"in another space, .* space_version was 1, now {VERSION}. Give"),
         ("data_md5", "another", "data_md5 was 'another', now '6bbc9ace"),
         ("goal", "of my own", "its goal is of my own, this one's is accuracy"),
     ],

@@ -234,7 +234,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_committed_studies_are_read(folder: Path) -> None:
     study = read_study(folder)
-    assert study.name == folder.name
+    assert study.name == study.document["study"]
     trained = study.trials["state"].isin(["passed", "missed", "pruned", "failed"]).sum()
     assert trained == study.document["trained"]
     assert study.leaderboard["trial"].isin(study.trials["trial"]).all()
