@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         "leaderboard; with --rank-by the first N by that (default %(default)s)",
     )  # fmt: skip
     which.add_argument(
-        "--trial", type=common.whole(0), nargs="+", metavar="N",
+        "--trial", type=common.whole(0), nargs="+", action="extend", metavar="N",
         help="these trials' designs instead of finalists",
     )  # fmt: skip
     which.add_argument(

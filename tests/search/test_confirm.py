@@ -84,7 +84,7 @@ def test_options_become_the_choices_of_a_confirmation(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(confirm, "confirm", note)
     assert confirm.main(["there"]) == 1
-    more = ["--trial", "3", "1", "--seeds", "6", "--workers", "4", "--judge", "folds"]
+    more = ["--trial", "3", "--trial", "1", "--seeds", "6", "--workers", "4", "--judge", "folds"]
     assert confirm.main(["there", *more, "--rank-by", "macs", "--quiet", "--device", "cpu"]) == 0
     plain, full = given
     assert (plain.folder, plain.top, plain.trials, plain.runs) == (Path("there"), 3, None, 3)
