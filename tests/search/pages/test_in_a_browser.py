@@ -33,6 +33,13 @@ def first_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of 50 trained designs with looks, as `make run` left it on a fresh clone."""
+    study = open_study(ROOT / "results" / "front")
+    return write_report([study], tmp_path_factory.mktemp("front"), pictures=False).page
+
+
+@pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     return write_report([a_study(folder, states(70), confirmed=(0, 6))], folder, False).page
@@ -44,7 +51,7 @@ def colour_of(browser: Browser, selector: str, name: str = "backgroundColor") ->
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
-@pytest.mark.parametrize("which", ["first_light", "made"])
+@pytest.mark.parametrize("which", ["first_light", "front", "made"])
 def test_a_page_is_drawn_without_an_error_or_a_request(
     browser: Browser, which: str, width: int, scheme: str, request: pytest.FixtureRequest
 ) -> None:
