@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-import pandas as pd
 from rich.console import Console
 
 from mnist_arch.data import load
@@ -277,7 +276,7 @@ def _last_stage(
         run.folder, run.finalists, None, run.rank_by, run.seeds, run.workers, run.executor,
         run.machine, run.quiet, run.storage,
     )  # fmt: skip
-    return _confirm(driver, written, config, choices, tables.tables, engine, console)
+    return _confirm(driver, written, config, choices, tables, engine, console)
 
 
 def _records(study: optuna.Study) -> finalists.Records:
@@ -298,7 +297,7 @@ def confirm_study(choices: ConfirmConfig) -> Outcome:
         why = finalists.obstacle(written.rewrite(), config, folder)
         if why and (choices.trials is None or config.selected_on_test):
             raise UserError(f"the study in {folder} has nothing to confirm: {why}")
-        tables = written.read().tables
+        tables = written.read()
         outcome = _confirm(driver, written, config, choices, tables, engine, plain_console())
     if choices.report:
         report_after(folder, plain_console().print)
@@ -332,13 +331,13 @@ def _confirm(
     written: StudyFiles,
     config: StudyConfig,
     choices: ConfirmConfig,
-    tables: Mapping[str, pd.DataFrame],
+    tables: StudyTables,
     engine: Engine,
     console: Console,
 ) -> Outcome:
-    """Do the runs that are missing, and show what all came to; `tables` are the study's."""
+    """Do the runs that are missing and show what all came to; `tables` say who may be confirmed."""
     study, folder = driver.study, choices.folder
-    race, about_baseline = finalists.race(tables, _records(study), config, choices)
+    race, about_baseline = finalists.race(tables.tables, _records(study), config, choices)
     machine = replace(choices.machine, threads=1)  # so that the workers' number changes no result
     missing = len(race.wanted(run for run in written.runs if run.is_settled))
     _, workers = _shares(choices.workers, engine, missing or 1)

@@ -151,7 +151,7 @@ def test_a_separable_block_is_depthwise_then_1x1() -> None:
 
 
 def test_a_sum_takes_the_width_of_the_map_that_it_adds() -> None:
-    chosen = {"sum_4": True, "dropout_3": False, "dropout_4": False}
+    chosen: dict[str, object] = {"sum_4": True, "dropout_3": False, "dropout_4": False}
     assert not any(isinstance(layer, Sum) for layer in suggested(chosen).layers)
     design = suggested(chosen | {"sums": True})
     sums = [index for index, layer in enumerate(design.layers) if isinstance(layer, Sum)]
