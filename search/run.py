@@ -15,7 +15,7 @@ EXAMPLES = """\
       train 50 designs; run it again to continue, with more --trials to go on
   python -m search.run --trials 50 --finalists 0
       the search alone; python -m search.confirm results/mnist confirms its best later
-  python -m search.run --study quick --trials 4 --epochs 2 --train-images 2000
+  python -m search.run --study quick --trials 4 --epochs 2 --train-images 2000 --looks none
       a try-out of a minute
   python -m search.run --study small --parameter-limit 8000 --seed 1
       under tighter rules
