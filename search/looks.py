@@ -62,10 +62,11 @@ _PRIOR = (
 )
 """What a study expects before it has seen anything of its own, for complete trainings of so many
 epochs: the typical log of the validation loss of a good design of 6,000 parameters; by how much the
-log of a full training's loss follows it; by how much that falls as log parameters grow by 1. From
-`results/table` (a quarter of an epoch against one), and by regression of nine designs of 1,486 to
-18,430 parameters that had looks of 3 epochs and full trainings in searches of ours (standard
-deviation of the rest 0.04); between these lengths by the log of the epochs."""
+log of a full training's loss follows it; by how much that falls as log parameters grow by 1. By
+a regression of nine designs of 1,486 to 18,430 parameters that were trained for 3 and for 19 epochs
+(standard deviation of the rest 0.04), rounded; a quarter of an epoch against one in `results/table`
+and looks of 1 and 3 epochs in `results/front` led to the shorter ones, by eye; that of 8 epochs is
+a guess. Between these lengths by the log of the epochs."""
 
 _SIZE = 6_000
 """Parameters at which size makes no difference to the prior."""

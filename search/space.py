@@ -3,8 +3,7 @@
 A design is a row of blocks, two places for pools and a head. Widths are proportions: they are
 scaled together until the design has the number of parameters that the trial proposes, so that
 nearly every proposal can be trained. Every parameter is suggested in every trial, used or not, so
-that Optuna's joint space (the intersection over trials) is the whole space. No layer has biases:
-a batch norm, or the next layer's, makes up for them.
+that Optuna's joint space (the intersection over trials) is the whole space. No layer has biases.
 """
 
 from __future__ import annotations
