@@ -22,7 +22,7 @@ VERSION = 3
 """Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now; before
 version 3 there were no looks, one goal and one default sampler."""
 
-LOOKS = (0.25, 1.0, 3.0)
+LOOKS = (0.25, 1.0, 3.0, 8.0)
 """Lengths of the looks, in epochs, where none are given: those shorter than the full training."""
 
 HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
@@ -103,7 +103,7 @@ class StudyConfig:
                 fault = "each must be longer than the one before it"
             if fault is not None:
                 raise UserError(
-                    f"--looks {given}: {fault}; give increasing lengths such as 0.25,1,3, or none"
+                    f"--looks {given}: {fault}; give increasing lengths such as 0.25,1,3,8, or none"
                 )
 
     def _fault(self, look: float) -> str | None:

@@ -60,19 +60,24 @@ class Schedule(Protocol):
         """
 
 
+LONG = 3.0
+"""Epochs of a look from which on more designs go on: few are left, and the look says much."""
+
+
 @dataclass(frozen=True, slots=True)
 class Looks:
     """A design is looked at in complete trainings of growing length, each from fresh weights.
 
     After each look the best share of the `window` designs that were looked at last goes on to the
     next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
-    epoch, `kept` after a longer one. The window keeps the pressure up while designs get better.
-    The shares are a first guess, not yet measured: `python -m benchmarks.search_efficiency` is to
-    choose them once its table is there.
+    epoch, `kept` after one of less than `LONG` epochs, `chosen` after a longer one. The window
+    keeps the pressure up while designs get better. The shares are a first guess, not yet measured:
+    `python -m benchmarks.search_efficiency` is to choose them once its table is there.
     """
 
     screened: float = 1 / 8
     kept: float = 1 / 3
+    chosen: float = 1 / 2
     window: int = 60
 
     def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
@@ -97,13 +102,18 @@ class Looks:
         )
         if unwanted:
             return unwanted
-        share = self.screened if length < 1 else self.kept
+        share = self._share(length)
         looked = [other for other in standing.others if _has_look(other, length)][-self.window :]
         mine = standing.merit(design)
         better = sum(standing.merit(cut(other, length)) <= mine for other in looked)
         if better < int(share * (len(looked) + 1)):
             return ""
         return f"not among the best {share:.0%} after a look of {length:g} epochs"
+
+    def _share(self, length: float) -> float:
+        if length < 1:
+            return self.screened
+        return self.kept if length < LONG else self.chosen
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]

@@ -87,7 +87,8 @@ def test_values_that_cannot_be_are_a_user_error(values: dict[str, Any]) -> None:
 
 
 def test_looks_are_those_shorter_than_the_full_training_unless_given() -> None:
-    assert StudyConfig().look_lengths == (0.25, 1.0, 3.0)
+    assert StudyConfig().look_lengths == (0.25, 1.0, 3.0, 8.0)
+    assert StudyConfig(epochs=8).look_lengths == (0.25, 1.0, 3.0)
     assert StudyConfig(epochs=2).look_lengths == (0.25, 1.0)
     assert StudyConfig(epochs=2, train_images=30).look_lengths == (1.0,)
     assert StudyConfig(looks=(1, 5)).look_lengths == (1.0, 5.0)
@@ -167,7 +168,7 @@ def test_identities_tell_studies_apart_and_survive_the_file() -> None:
 
 
 def test_a_choice_that_came_later_changes_no_identity_of_before() -> None:
-    assert StudyConfig().identity("mnist") == "93eb465ca9b8"
+    assert StudyConfig(looks=(0.25, 1, 3)).identity("mnist") == "93eb465ca9b8"
     assert StudyConfig(schedule="none", seed=3).identity("mnist") == "bc5c3aa15667"
     assert StudyConfig(warm_start="mnist 93eb465ca9b8").identity("mnist") != "93eb465ca9b8"
 

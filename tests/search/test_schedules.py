@@ -62,7 +62,8 @@ def test_the_first_look_is_a_quarter_of_an_epoch() -> None:
     [
         ((0.25,), Budget(1, None, (), look=1.0)),
         ((0.25, 1.0), Budget(3, None, (), look=3.0)),
-        ((0.25, 1.0, 3.0), Budget(19, None)),
+        ((0.25, 1.0, 3.0), Budget(8, None, (), look=8.0)),
+        ((0.25, 1.0, 3.0, 8.0), Budget(19, None)),
     ],
 )
 def test_the_best_go_on_to_longer_looks_and_to_the_full_training(
@@ -74,7 +75,7 @@ def test_the_best_go_on_to_longer_looks_and_to_the_full_training(
 
 
 def test_the_share_that_goes_on() -> None:
-    """One in eight after a look shorter than an epoch, one in three after a longer one."""
+    """One in eight after a look shorter than an epoch, then one in three, at last every other."""
     schedule = Looks()
     for length, others, rank, goes_on in [
         (0.25, 6, 0, False),  # 0 of 7
@@ -85,6 +86,9 @@ def test_the_share_that_goes_on() -> None:
         (1.0, 2, 0, True),
         (1.0, 8, 2, True),  # 3 of 9
         (1.0, 8, 3, False),
+        (3.0, 1, 0, True),  # 1 of 2
+        (3.0, 2, 1, False),
+        (8.0, 3, 1, True),  # 2 of 4
     ]:
         better = looked_at(length, *[0.1] * rank, *[0.9] * (others - rank))
         decision = schedule.next_budget(StudyConfig(), standing([Look(length, 0.5, 0.9)], better))
