@@ -13,7 +13,7 @@ import os
 import platform
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, text
 
 from search.claims import MARK, ONLY_MINE, RUNNING, Claim, SharedWork, queue, read_claims
-from search.patience import PatientStorage
+from search.gathering import GatheringStorage
 
 HEARTBEAT_SECONDS = 30
 GRACE_SECONDS = 4 * HEARTBEAT_SECONDS
@@ -54,7 +54,7 @@ class Driver:
     """Asks a study for trials and tells their results, under a name of its own."""
 
     study: optuna.Study
-    storage: PatientStorage
+    storage: GatheringStorage
     name: str = field(default_factory=_name)
     _ids: dict[int, int] = field(default_factory=dict)
 
@@ -64,6 +64,10 @@ class Driver:
         self.beat([trial.number])
         trial.set_user_attr("driver", self.name)
         return trial
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """A block whose end stores what it sets of trials, in one transaction."""
+        return self.storage.gathered()
 
     def tell(
         self, trial: optuna.Trial, state: TrialState, values: tuple[float, ...] | None = None

@@ -170,8 +170,9 @@ class Loop:
 
         Of one that another driver trains now nothing is known yet: Optuna learns nothing.
         """
-        record.write_state(trial, "duplicate", f"the same as trial {original.number}")
-        trial.set_user_attr("duplicate_of", original.number)
+        with self.driver.gathered():
+            record.write_state(trial, "duplicate", f"the same as trial {original.number}")
+            trial.set_user_attr("duplicate_of", original.number)
         if original.state == TrialState.COMPLETE:
             self._finish(trial, TrialState.COMPLETE, tuple(original.values))
             return
@@ -298,8 +299,9 @@ class Loop:
             self._conclude(running, result)
             return
         running.keep_look(result, self.config.seed)
-        record.write_looks(running.trial, running.looks)
-        record.write_machine(running.trial, result, running.worker)
+        with self.driver.gathered():
+            record.write_looks(running.trial, running.looks)
+            record.write_machine(running.trial, result, running.worker)
         running.budget = None
         self._go_on(running, attempts)
 
@@ -307,11 +309,12 @@ class Loop:
         """Record a design's last result and tell Optuna; its duplicates are told the same."""
         state = judging.state_after(self.config, running, result)
         trial = running.trial
-        if running.budget is not None and running.budget.look is None:
-            record.write_result(trial, result, running.seed(self.config.seed), running.worker)
-        record.write_state(trial, state, result.reason)
-        if running.looks:
-            record.write_prediction(trial, self.history.predictor.loss(running.judged))
+        with self.driver.gathered():
+            if running.budget is not None and running.budget.look is None:
+                record.write_result(trial, result, running.seed(self.config.seed), running.worker)
+            record.write_state(trial, state, result.reason)
+            if running.looks:
+                record.write_prediction(trial, self.history.predictor.loss(running.judged))
         values = judging.told(self.config, self.history, running, state, result)
         self._finish(trial, TrialState.PRUNED if values is None else TrialState.COMPLETE, values)
         del self._running[trial.number]

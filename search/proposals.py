@@ -51,18 +51,19 @@ def propose(driver: Driver, config: StudyConfig) -> Proposal:
     """
     trial = driver.ask()
     space = space_of(config)
-    design = space.suggest_design(trial)
-    recipe = space.suggest_recipe(trial, config.recipe)
-    epochs = space.suggest_epochs(trial, config.full_epochs)
-    given = trial.user_attrs.get(GIVEN_DESIGN)
-    if given is not None:
-        design, epochs = Design.from_dict(given), config.full_epochs
-    searched = recipe.to_dict() if config.search_recipe else None
-    record.write_proposal(trial, design, searched, epochs if space.lengths else None)
-    trial.set_user_attr("network", describe(design))
-    plan, rejections = _checked(design, config, epochs)
-    if rejections:
-        record.write_rejections(trial, rejections)
+    with driver.gathered():
+        design = space.suggest_design(trial)
+        recipe = space.suggest_recipe(trial, config.recipe)
+        epochs = space.suggest_epochs(trial, config.full_epochs)
+        given = trial.user_attrs.get(GIVEN_DESIGN)
+        if given is not None:
+            design, epochs = Design.from_dict(given), config.full_epochs
+        searched = recipe.to_dict() if config.search_recipe else None
+        record.write_proposal(trial, design, searched, epochs if space.lengths else None)
+        trial.set_user_attr("network", describe(design))
+        plan, rejections = _checked(design, config, epochs)
+        if rejections:
+            record.write_rejections(trial, rejections)
     known = driver.look(trial.number).constraints  # of a trial that was cut short
     for name, value in GOALS[config.goal].constraints(rejections).items():
         if name not in known:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from mnist_arch.errors import MachineError, UserError
-from search.patience import PatientStorage
+from search.gathering import GatheringStorage
 
 DATABASE = "study.db"
 
@@ -111,7 +111,7 @@ def is_there(url: str, study: str) -> bool:
 
 
 @contextmanager
-def opened_storage(url: str) -> Iterator[PatientStorage]:
+def opened_storage(url: str) -> Iterator[GatheringStorage]:
     """Open a storage by its URL and close its connections at the end.
 
     Raises `MachineError` for a database that cannot be used, in this block or in opening it.
@@ -124,10 +124,10 @@ def opened_storage(url: str) -> Iterator[PatientStorage]:
             storage.engine.dispose()
 
 
-def _open(url: str) -> PatientStorage:
+def _open(url: str) -> GatheringStorage:
     if not is_on_server(url):
         options: dict[str, Any] = {"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
-        storage = PatientStorage(_escaped(url), options)
+        storage = GatheringStorage(_escaped(url), options)
         _serialise(storage)
         return storage
     options = {"pool_pre_ping": True, "connect_args": SERVER_OPTIONS}
@@ -139,7 +139,7 @@ def _open(url: str) -> PatientStorage:
         ) from None
     with engine.begin() as connection:  # one driver at a time makes the tables
         connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(6061)"))
-        storage = PatientStorage(_escaped(url), options)
+        storage = GatheringStorage(_escaped(url), options)
     engine.dispose()
     return storage
 

@@ -1,0 +1,94 @@
+"""Gathering: what is noted of a trial in one go is stored in one transaction.
+
+Optuna stores every parameter and every attribute in a transaction of its own. A proposal has more
+than sixty, which was two thirds of what the search itself costs a trial
+(`python -m benchmarks.scale`); and a kill between two of them left half a proposal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import UpdateFinishedTrialError
+from sqlalchemy import Connection, text
+
+from search.patience import PatientStorage
+
+
+class GatheringStorage(PatientStorage):
+    """Optuna's storage, which can store many parameters and user attributes of trials together."""
+
+    _gathered: list[tuple[str, dict[str, Any]]] | None = None
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Store what the block sets at its end, all of it or, where the block raises, nothing.
+
+        What is read from the storage within the block does not know of it yet. Raises
+        `UpdateFinishedTrialError` for a trial that has ended, as Optuna does.
+        """
+        if self._gathered is not None:  # within another block, whose end stores it
+            yield
+            return
+        self._gathered = []
+        try:
+            yield
+            gathered = self._gathered
+        finally:
+            self._gathered = None
+        if gathered:
+            self.transaction(lambda connection: _store(connection, gathered))
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:
+        if self._gathered is None:
+            super()._set_trial_param(
+                trial_id, param_name, param_value_internal, distribution, previous_distribution
+            )
+            return
+        values = {
+            "trial": trial_id, "name": param_name, "value": param_value_internal,
+            "distribution": distribution_to_json(distribution),
+        }  # fmt: skip
+        self._gathered.append((_PARAMETER, values))
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Store a user attribute, now or at the end of the block."""
+        if self._gathered is None:
+            super().set_trial_user_attr(trial_id, key, value)
+            return
+        values = {"trial": trial_id, "key": key, "value": json.dumps(value)}
+        self._gathered.append((_ATTRIBUTE, values))
+
+
+def _store(connection: Connection, gathered: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    for trial in {values["trial"] for _, values in gathered}:
+        state = connection.execute(_STATE, {"trial": trial}).scalar_one()
+        if state not in ("RUNNING", "WAITING"):
+            raise UpdateFinishedTrialError(f"trial {trial} has ended: {state}")
+    for statement in (_PARAMETER, _ATTRIBUTE):
+        rows = [values for kind, values in gathered if kind == statement]
+        if rows:
+            connection.execute(text(statement), rows)
+
+
+_STATE = text("SELECT state FROM trials WHERE trial_id = :trial")
+_PARAMETER = (
+    "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) "
+    "VALUES (:trial, :name, :value, :distribution) "
+    "ON CONFLICT (trial_id, param_name) DO NOTHING"  # a step that is done again
+)
+_ATTRIBUTE = (
+    "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value) "
+    "ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json"
+)
