@@ -1,10 +1,10 @@
-"""A small tabular benchmark: designs of the space in complete trainings of four lengths.
+"""A small tabular benchmark: designs of the space in complete trainings of several lengths.
 
     python -m benchmarks.curves results/table --designs 200     # trains what is missing
     python -m benchmarks.curves results/table --lengths 0.25 1  # the short ones first
 
 Designs are drawn at random from the space, 1,500 to 20,000 parameters; those that the folder has
-stay. Each is trained for a quarter of an epoch, 1 and 3 epochs with one seed and for 19 epochs with
+stay. Each is trained for as long as the search looks at designs, with one seed, and for 19 epochs with
 two, on the 50,000 images of the protocol `holdout`. `designs.csv` has a row a design,
 `trainings.csv` a row a training, `epochs.csv` a row an epoch.
 """
@@ -24,10 +24,10 @@ from mnist_arch.design import Design
 from mnist_arch.plan import plan
 from mnist_arch.recipe import RECIPES
 from search import files
+from search.config import LOOKS
 from search.space import Space
 from search.tables.describe import describe_widths
 
-LOOKS = (0.25, 1.0, 3.0)
 FULL = 19.0
 FULL_SEEDS = 2
 

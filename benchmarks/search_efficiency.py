@@ -93,10 +93,11 @@ def pruned_by(make: Callable[[], BasePruner]) -> Policy:
 
 
 def looked_at(schedule: Looks) -> Policy:
-    """The looks of the search."""
+    """The looks of the search, as far as the table has them."""
 
     def policy(designs: Sequence[Measured]) -> Callable[[int], Spent]:
-        config = StudyConfig(goal="accuracy")
+        lengths = tuple(look.epochs for look in designs[0].looks)
+        config = StudyConfig(goal="accuracy", looks=lengths)
         seen: list[Judged] = []
 
         def spend(index: int) -> Spent:

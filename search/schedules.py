@@ -70,8 +70,9 @@ class Looks:
 
     After each look the best share of the `window` designs that were looked at last goes on to the
     next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
-    epoch, `kept` after one of less than `LONG` epochs, `chosen` after a longer one. The window
-    keeps the pressure up while designs get better. The shares are a first guess, not yet measured:
+    epoch, `kept` after one of less than `LONG` epochs, `chosen` after a longer one, which a design
+    with nobody to be compared with passes, too. The window keeps the pressure up while designs get
+    better. The shares are a first guess, not yet measured:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
     """
 
@@ -102,18 +103,17 @@ class Looks:
         )
         if unwanted:
             return unwanted
-        share = self._share(length)
         looked = [other for other in standing.others if _has_look(other, length)][-self.window :]
         mine = standing.merit(design)
         better = sum(standing.merit(cut(other, length)) <= mine for other in looked)
-        if better < int(share * (len(looked) + 1)):
+        if length >= LONG:
+            share, goes_on = self.chosen, better <= self.chosen * len(looked)
+        else:
+            share = self.screened if length < 1 else self.kept
+            goes_on = better < int(share * (len(looked) + 1))
+        if goes_on:
             return ""
         return f"not among the best {share:.0%} after a look of {length:g} epochs"
-
-    def _share(self, length: float) -> float:
-        if length < 1:
-            return self.screened
-        return self.kept if length < LONG else self.chosen
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]

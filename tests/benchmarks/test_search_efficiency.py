@@ -21,7 +21,7 @@ from search.looks import Look
 def design(quality: float, seed: int = 0) -> Measured:
     """A design whose looks tell its quality, in [0, 1]; its curve tells it at the end only."""
     noise = np.random.default_rng(seed).uniform(0.5, 0.9, 19)
-    looks = tuple(Look(length, 0.5 - 0.4 * quality, 0.9) for length in (0.25, 1.0, 3.0))
+    looks = tuple(Look(length, 0.5 - 0.4 * quality, 0.9) for length in (0.25, 1.0, 3.0, 8.0))
     end = 0.98 + 0.015 * quality
     curve = (*noise[:-1].tolist(), end)
     return Measured(5_000, looks, curve, Look(19.0, 0.06 - 0.04 * quality, end), end)

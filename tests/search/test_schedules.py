@@ -86,9 +86,11 @@ def test_the_share_that_goes_on() -> None:
         (1.0, 2, 0, True),
         (1.0, 8, 2, True),  # 3 of 9
         (1.0, 8, 3, False),
-        (3.0, 1, 0, True),  # 1 of 2
-        (3.0, 2, 1, False),
-        (8.0, 3, 1, True),  # 2 of 4
+        (3.0, 0, 0, True),  # nobody to be compared with
+        (3.0, 1, 1, False),
+        (3.0, 2, 1, True),  # at the middle
+        (8.0, 3, 1, True),
+        (8.0, 3, 2, False),
     ]:
         better = looked_at(length, *[0.1] * rank, *[0.9] * (others - rank))
         decision = schedule.next_budget(StudyConfig(), standing([Look(length, 0.5, 0.9)], better))
