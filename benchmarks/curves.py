@@ -4,8 +4,8 @@
     python -m benchmarks.curves results/table --lengths 0.25 1  # the short ones first
 
 Designs are drawn at random from the space, 1,500 to 20,000 parameters; those that the folder has
-stay. Each is trained for as long as the search looks at designs, with one seed, and for 19 epochs with
-two, on the 50,000 images of the protocol `holdout`. `designs.csv` has a row a design,
+stay. Each is trained with one seed for each length of the search's looks, and with two seeds for 19
+epochs, on the 50,000 images of the protocol `holdout`. `designs.csv` has a row a design,
 `trainings.csv` a row a training, `epochs.csv` a row an epoch.
 """
 

@@ -54,10 +54,15 @@ def test_nothing_is_stored_before_the_end_and_all_of_it_then(url: str) -> None:
 def test_a_block_that_raises_stores_nothing(url: str) -> None:
     with driver(url) as each:
         trial = each.ask()
-        with pytest.raises(KeyboardInterrupt), each.gathered():
-            trial.suggest_float("x", 0, 1)
-            trial.set_user_attr("state", "passed")
-            raise KeyboardInterrupt
+
+        def interrupted() -> None:
+            with each.gathered():
+                trial.suggest_float("x", 0, 1)
+                trial.set_user_attr("state", "passed")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert each.look(0).params == {}
         assert "state" not in each.look(0).user_attrs
         trial.set_user_attr("state", "missed")
