@@ -10,6 +10,7 @@ from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
 from search.config import RunConfig, StudyConfig
 from search.formats import duration, percent, points, standard_error
+from search.goals import GOALS
 from search.record import TO_THE_END, TRAINED
 from search.statistics import expected_optimism
 from search.tables import trials
@@ -28,8 +29,8 @@ def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) ->
     below = f" and fewer than {limit:,} parameters" if limit is not None else ""
     lines = [
         f"Study {run.study!r}: {before} of {run.trials} designs trained so far; {engine.reason}.",
-        f"A design passes with validation accuracy >= {percent(rules.target)} after epoch "
-        f"{config.full_epochs}{below}.",
+        f"A design passes with validation accuracy >= {percent(rules.target)} after "
+        f"{_last_epoch(config)}{below}.",
         *config.about_data,
         *_looks_words(config),
         *([config.origin] if config.origin else []),
@@ -38,11 +39,26 @@ def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) ->
     return "\n".join(lines)
 
 
+def _last_epoch(config: StudyConfig) -> str:
+    """When a full training ends."""
+    least, most = _lengths(config)
+    if least == most:
+        return f"epoch {most}"
+    return f"its last epoch (of {least} to {most})"
+
+
+def _lengths(config: StudyConfig) -> tuple[int, int]:
+    """The fewest and the most epochs of a full training."""
+    least, most = GOALS[config.goal].lengths or (config.full_epochs, config.full_epochs)
+    return min(least, config.full_epochs), min(most, config.full_epochs)
+
+
 def _looks_words(config: StudyConfig) -> list[str]:
     """How designs are judged before they are trained in full."""
-    if not config.look_lengths:
+    looks = [look for look in config.look_lengths if look < _lengths(config)[1]]
+    if not looks:
         return []
-    lengths = ", ".join(f"{look:g}" for look in config.look_lengths)
+    lengths = ", ".join(f"{look:g}" for look in looks)
     return [
         f"Goal {config.goal}: each design is looked at in short complete trainings ({lengths} "
         "epochs); the best of each look go on to the next, the last ones to the full training."
