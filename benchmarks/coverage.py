@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from search import confidence
-from search.config import FOLDS
+from search.run_config import FOLDS
 
 IMAGES = 10_000
 

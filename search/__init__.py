@@ -17,8 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from search.config import ConfirmConfig, ExportConfig, Machine, RunConfig, StudyConfig
+from search.config import Machine, StudyConfig
 from search.foreign.targets import CheckConfig
+from search.run_config import ConfirmConfig, ExportConfig, RunConfig
 
 if TYPE_CHECKING:
     from search.exporting.exporting import Exported

@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from search import options as common
+from search import cli
 from search.names import did_you_mean
 from search.verbs import VERBS
 
@@ -20,11 +20,11 @@ def main() -> int:
         known = ", ".join(VERBS)
         meant = did_you_mean(words[0], VERBS)
         print(f"error: {words[0]!r} is no verb{meant}; choose from {known}", file=sys.stderr)
-        return common.EXIT_MISTAKE
+        return cli.EXIT_MISTAKE
     print("usage: python -m search VERB [options]   (VERB --help tells more, with examples)\n")
     for verb, does in VERBS.items():
         print(f"  {verb:<12}{does}")
-    return common.EXIT_DONE
+    return cli.EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from search import cli
 from search import options as common
 from search.foreign.targets import CheckConfig, read_target
 
@@ -29,7 +30,7 @@ stopped when it hangs. That contains accidents, not attacks: read code of strang
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the check."""
-    parser = common.parser("check", "Hold anybody's network against the rules.", EXAMPLES)
+    parser = cli.parser("check", "Hold anybody's network against the rules.", EXAMPLES)
     parser.add_argument(
         "what", metavar="TARGET",
         help="FILE.py:Class, package.module:factory (both take no arguments and their code is "
@@ -83,8 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     print_conclusion(report, config, console)
     if options.json:
         print(json.dumps(report.to_dict(), indent=2))
-    return common.EXIT_DONE if report.passes else common.EXIT_NO
+    return cli.EXIT_DONE if report.passes else cli.EXIT_NO
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

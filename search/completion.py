@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-from search import options as common
+from search import cli
 from search.verbs import PROGRAM, VERBS
 
 EXAMPLES = f"""\
@@ -21,7 +21,7 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the completion."""
-    parser = common.parser(
+    parser = cli.parser(
         "completion",
         f"Print a shell's completion for {PROGRAM}, which is python -m search by another name.",
         EXAMPLES,
@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     import shtab
 
     print(shtab.complete(every_command(), options.shell))
-    return common.EXIT_DONE
+    return cli.EXIT_DONE
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

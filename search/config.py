@@ -1,10 +1,10 @@
-"""Config: every choice of a study, of one run of it, and of the machine. Imports no torch."""
+"""Config: every choice of a study, and of the machine. Imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,9 @@ from typing import Any
 import msgspec
 
 from mnist_arch.datasets import DATASETS, DataSet
-from mnist_arch.design import Design
 from mnist_arch.errors import UserError
-from mnist_arch.recipe import RECIPES, Judge, Protocol, Recipe
+from mnist_arch.recipe import RECIPES, Protocol, Recipe
 from mnist_arch.rules import Rules
-from search.names import require_name
 
 VERSION = 3
 """Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now; before
@@ -27,11 +25,6 @@ LOOKS = (0.25, 1.0, 3.0, 8.0)
 
 HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
 """Images to fit: of the protocol `holdout`, and all there are."""
-
-FOLDS = 6
-"""Trainings of a confirmation by folds, as `mnist_arch.folds.FOLDS`, which needs torch."""
-FINALISTS, SEEDS = 3, 3
-"""Designs that are confirmed, and fresh seeds of each, where nothing else is asked for."""
 
 LEAST_IMAGES = 10
 """Fewest images that a training fits: one of each class."""
@@ -71,15 +64,15 @@ class StudyConfig:
         limit = self.rules.epoch_limit
         if self.epochs is None:
             object.__setattr__(self, "epochs", 19 if limit is None else limit - 1)
-        _require("--seed", self.seed, 0, 2**32 - 1)
-        _require("--epochs", self.full_epochs, 1, 10_000)
+        require_range("--seed", self.seed, 0, 2**32 - 1)
+        require_range("--epochs", self.full_epochs, 1, 10_000)
         if limit is not None and self.full_epochs >= limit:
             raise UserError(
                 f"--epochs {self.epochs}: must be fewer than the epoch limit {limit}; "
                 "give fewer, or a higher --epoch-limit"
             )
         if self.train_images is not None:
-            _require("--train-images", self.train_images, LEAST_IMAGES, TRAIN_IMAGES)
+            require_range("--train-images", self.train_images, LEAST_IMAGES, TRAIN_IMAGES)
             if self.protocol == "holdout" and self.train_images > HOLDOUT_TRAIN_IMAGES:
                 raise UserError(
                     f"--train-images {self.train_images:,}: --protocol holdout has "
@@ -234,6 +227,12 @@ class StudyConfig:
         ]
 
 
+def require_range(option: str, value: int, least: int, most: int) -> None:
+    """Raise `UserError` unless an option's value is in its range."""
+    if not least <= value <= most:
+        raise UserError(f"{option} {value:,}: must be from {least:,} to {most:,}")
+
+
 def require_dataset(name: str) -> None:
     """Raise `UserError` unless this is the name of a data set."""
     if name not in DATASETS:
@@ -260,144 +259,3 @@ class Machine:
     hang_seconds: int | None = 1_800
     ray_address: str = "auto"
     gpus: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class RunConfig:
-    """Every choice of one run of a study, which may differ from run to run.
-
-    `trials` is how many designs the study ends with; `workers` None is one a core on a CPU and
-    one on a GPU; `finalists` 0 means no confirmation, 3 the three answers unless there is a
-    `rank_by`; `timeout_seconds` None means no limit. `executor` is a name in `search.executors`;
-    `storage` a name or URL, see `search.storage.storage_url`. `report` says whether the page and
-    its figures are made at the end, `dashboard` whether optuna-dashboard is served meanwhile.
-    `warm_start` is the folder of the study that this one learns from.
-    """
-
-    study: str = "mnist"
-    results: Path = Path("results")
-    trials: int = 50
-    workers: int | None = None
-    timeout_seconds: int | None = None
-    finalists: int = FINALISTS
-    seeds: int = SEEDS
-    rank_by: str | None = None
-    executor: str = "processes"
-    machine: Machine = Machine()
-    quiet: bool = False
-    storage: str = "sqlite"
-    report: bool = True
-    dashboard: bool = False
-    warm_start: Path | None = None
-
-    def __post_init__(self) -> None:
-        require_name("--study", self.study)
-        object.__setattr__(self, "results", Path(self.results))
-        _require("--trials", self.trials, 1, 100_000)
-        _require("--finalists", self.finalists, 0, 1_000)
-        _require("--seeds", self.seeds, 1, 1_000)
-        if self.workers is not None:
-            _require("--workers", self.workers, 1, 1_000)
-
-    @property
-    def folder(self) -> Path:
-        """The study's folder."""
-        return self.results / self.study
-
-    def to_dict(self) -> dict[str, Any]:
-        """The choices as plain JSON values."""
-        values = asdict(self)
-        values["machine"]["data"] = self.machine.data and str(self.machine.data)
-        values["warm_start"] = self.warm_start and str(self.warm_start)
-        return {**values, "results": str(self.results)}
-
-
-def _require(option: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise UserError(f"{option} {value:,}: must be from {least:,} to {most:,}")
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmConfig:
-    """Every choice of one confirmation of the study in `folder`.
-
-    The finalists are the designs of `trials` where that is given, else the first `top` that pass
-    by `rank_by`, else the first `top` of the three answers and of the leaderboard; each gets
-    `seeds` fresh seeds (None: `SEEDS`). Under the judge `folds` there are six trainings, one seed
-    each. Raises `UserError` where the choices clash.
-    """
-
-    folder: Path
-    top: int = FINALISTS
-    trials: tuple[int, ...] | None = None
-    rank_by: str | None = None
-    seeds: int | None = None
-    workers: int | None = None
-    executor: str = "processes"
-    machine: Machine = Machine()
-    quiet: bool = False
-    storage: str = "sqlite"
-    report: bool = True
-    judge: Judge = "test"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))
-        _require("--top", self.top, 1, 1_000)
-        _require("--seeds", self.runs, 1, 1_000)
-        if self.judge == "folds" and self.seeds not in (None, FOLDS):
-            raise UserError(
-                f"--seeds {self.seeds}: --judge folds has {FOLDS} trainings, one seed each; leave "
-                "--seeds out"
-            )
-        if self.workers is not None:
-            _require("--workers", self.workers, 1, 1_000)
-
-    @property
-    def runs(self) -> int:
-        """Trainings of each design."""
-        if self.seeds is not None:
-            return self.seeds
-        return FOLDS if self.judge == "folds" else SEEDS
-
-    def to_dict(self) -> dict[str, Any]:
-        """The choices as plain JSON values."""
-        values = asdict(self)
-        values["machine"]["data"] = self.machine.data and str(self.machine.data)
-        return {**values, "folder": str(self.folder), "seeds": self.runs}
-
-
-@dataclass(frozen=True, slots=True)
-class ExportConfig:
-    """What to export and where to: a `study`'s design, by `trial` or else by `rank`, or a `design`.
-
-    `name` says what the design was given as, `dataset` what it is trained on; a study has its own
-    data set and recipe. `to` None is the study's folder `best`. `seed`,
-    `epochs` and `train_images`, where one is given, ask for a training anew. Raises `UserError`
-    where the choices clash.
-    """
-
-    study: Path | None = None
-    rank: int = 1
-    trial: int | None = None
-    design: Design | None = None
-    name: str = "a design"
-    recipe: Recipe = RECIPES["default"]
-    to: Path | None = None
-    force: bool = False
-    seed: int | None = None
-    epochs: int | None = None
-    train_images: int | None = None
-    machine: Machine = Machine()
-    dataset: str = "mnist"
-
-    def __post_init__(self) -> None:
-        require_dataset(self.dataset)
-        if (self.study is None) == (self.design is None):
-            raise UserError("give either a study's folder or a design")
-        if self.study is None and self.to is None:
-            raise UserError("a design needs a folder to write; give one")
-
-    @property
-    def folder(self) -> Path:
-        """The folder to write."""
-        return self.to or Path(self.study or "") / "best"

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from search import ConfirmConfig, confirm, open_study
+from search import ConfirmConfig, cli, confirm, open_study
 from search import options as common
-from search.config import FINALISTS
+from search.run_config import FINALISTS
 
 EXAMPLES = """\
   python -m search.confirm results/mnist --top 3 --seeds 5
@@ -26,7 +26,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the confirmation."""
-    parser = common.parser(
+    parser = cli.parser(
         "confirm",
         "Train a study's finalists on 60,000 images with fresh seeds and judge each once, after "
         "its last epoch, on images that it never saw; the baseline beside them. Finalists are the "
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         first, second = options.compare
         print(comparison(open_study(options.study), first, second, options.judge))
-        return common.EXIT_DONE
+        return cli.EXIT_DONE
     outcome = confirm(
         ConfirmConfig(
             options.study,
@@ -91,9 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
     )
     if outcome.interrupted:
-        return common.EXIT_INTERRUPTED
-    return common.EXIT_DONE if outcome.is_yes else common.EXIT_NO
+        return cli.EXIT_INTERRUPTED
+    return cli.EXIT_DONE if outcome.is_yes else cli.EXIT_NO
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

@@ -6,8 +6,7 @@ import argparse
 import json
 import sys
 
-from search import facts
-from search import options as common
+from search import cli, facts
 
 EXAMPLES = """\
   python -m search.doctor
@@ -17,7 +16,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the doctor."""
-    parser = common.parser(
+    parser = cli.parser(
         "doctor", "Say what this machine trains with, and why not with the other.", EXAMPLES
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -31,13 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     found = [*findings(), ("MNIST", about_data), ("Fashion", data_finding("fashion")[1])]
     if options.json:
         print(json.dumps({**dict(found), "intact": intact}, indent=2))
-        return common.EXIT_DONE if intact else common.EXIT_NO
+        return cli.EXIT_DONE if intact else cli.EXIT_NO
     from rich.console import Console
 
     console = Console(highlight=False)
     for name, finding in found:
         console.print(f"{name:<12} {finding}", soft_wrap=True, markup=False)
-    return common.EXIT_DONE if intact else common.EXIT_NO
+    return cli.EXIT_DONE if intact else cli.EXIT_NO
 
 
 def findings() -> list[tuple[str, str]]:
@@ -86,4 +85,4 @@ def data_finding(dataset: str = "mnist") -> tuple[bool, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

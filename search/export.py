@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from search import ExportConfig
+from search import ExportConfig, cli
 from search import options as common
 from search.names import read_design
 
@@ -26,7 +26,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of an export."""
-    parser = common.parser(
+    parser = cli.parser(
         "export",
         "Write a trained network to a folder: network.py, weights, ONNX, model card, its errors.",
         EXAMPLES,
@@ -103,8 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
         machine=common.machine_of(options), dataset=options.dataset or "mnist",
     )  # fmt: skip
     print_export(export(config, teller()))
-    return common.EXIT_DONE
+    return cli.EXIT_DONE
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

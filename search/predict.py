@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_arch.datasets import DATASETS, DataSet
-from search import options as common
+from search import cli
 from search.formats import percent
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of a prediction."""
-    parser = common.parser(
+    parser = cli.parser(
         "predict", "Name the digit in an image file with an exported network.", EXAMPLES
     )
     parser.add_argument(
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             json.dumps([{**asdict(each), **_names(each, data)} for each in predictions], indent=2)
         )
-        return common.EXIT_DONE
+        return cli.EXIT_DONE
     for image, each in zip(images, predictions, strict=True):
         if options.show:
             print(shown(image))
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{each.image}: {data.classes[each.digit]} ({percent(each.probability)}), "
             f"then {data.classes[each.runner_up]} ({percent(each.runner_up_probability)})"
         )
-    return common.EXIT_DONE
+    return cli.EXIT_DONE
 
 
 def _names(found: Prediction, data: DataSet) -> dict[str, str]:
@@ -95,4 +95,4 @@ def _names(found: Prediction, data: DataSet) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

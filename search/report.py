@@ -7,8 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from search import open_study
-from search import options as common
+from search import cli, open_study
 
 EXAMPLES = """\
   python -m search.report results/mnist
@@ -20,7 +19,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the report."""
-    parser = common.parser(
+    parser = cli.parser(
         "report",
         "Write a study's report.html, one file that works offline, and its figures as PNG and SVG.",
         EXAMPLES,
@@ -54,12 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
         }
         told["verdicts"] = {study.name: verdict(study) for study in studies}
         print(json.dumps(told, indent=2))
-        return common.EXIT_DONE
+        return cli.EXIT_DONE
     for study in studies:
         print(f"{study.name + ': ' if several else ''}{verdict(study)}")
     print(f"Page:    {written.page}\nFigures: {to / 'figures'} ({len(written.pictures)} files)")
-    return common.EXIT_DONE
+    return cli.EXIT_DONE
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from search import RunConfig, search
+from search import RunConfig, cli, search
 from search import options as common
-from search.config import FINALISTS, SEEDS
+from search.run_config import FINALISTS, SEEDS
 
 EXAMPLES = """\
   python -m search.run --trials 50
@@ -32,7 +32,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the search."""
-    parser = common.parser(
+    parser = cli.parser(
         "run",
         "Search for small convolutional networks that read MNIST under the assignment's rules. "
         "The study ends with --trials trained designs; proposals that break a rule do not count.",
@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group.add_argument(
         "--goal", choices=("accuracy", "smallest", "fastest", "pareto"), default="pareto",
-        action=common.Once,
+        action=cli.Once,
         help="what the search looks for: the most accurate design, the one of fewest parameters "
         "or of fewest epochs that passes, or the front of accuracy and parameters "
         "(default %(default)s)",
@@ -120,9 +120,9 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     outcome = search(config, run)
     if outcome.interrupted:
-        return common.EXIT_INTERRUPTED
-    return common.EXIT_DONE if outcome.is_yes else common.EXIT_NO
+        return cli.EXIT_INTERRUPTED
+    return cli.EXIT_DONE if outcome.is_yes else cli.EXIT_NO
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

@@ -17,7 +17,7 @@ from mnist_arch.data import load
 from mnist_arch.engine import Engine, choose_engine
 from mnist_arch.errors import UserError
 from search import facts, files, record
-from search.config import ConfirmConfig, RunConfig, StudyConfig
+from search.config import StudyConfig
 from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
 from search.dashboard import dashboard, require_dashboard
@@ -29,6 +29,7 @@ from search.history import History
 from search.loop import Loop
 from search.pages.after import report_after
 from search.proposals import space_of
+from search.run_config import ConfirmConfig, RunConfig
 from search.samplers import make_sampler
 from search.schedules import SCHEDULES
 from search.starting import EARLIER, identity_of, load_study, start_study

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from search import open_study
+from search import cli, open_study
 from search import options as common
 from search.names import read_design
 
@@ -29,7 +29,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the tables."""
-    parser = common.parser(
+    parser = cli.parser(
         "show", "Print a study's leaderboard and refusals, or a design's layer table.", EXAMPLES
     )
     parser.add_argument(
@@ -72,16 +72,16 @@ def main(arguments: list[str] | None = None) -> int:
         from search.tables.trials import in_order
 
         sys.stdout.write(to_csv(in_order(study.leaderboard, options.sort, options.top)))
-        return common.EXIT_DONE
+        return cli.EXIT_DONE
     if options.json:
         from search.pages.document import document
 
         print(json.dumps(document(study, options.sort, options.top), indent=2))
-        return common.EXIT_DONE
+        return cli.EXIT_DONE
     from search.terminal.study import show_study
 
     show_study(study, options.sort, options.top)
-    return common.EXIT_DONE
+    return cli.EXIT_DONE
 
 
 def _show_design(options: argparse.Namespace) -> int:
@@ -96,8 +96,8 @@ def _show_design(options: argparse.Namespace) -> int:
         save(plan(design), options.picture)
     form = "json" if options.json else "csv" if options.csv else ""
     allowed = show_design(design, name, common.rules_of(options), form)
-    return common.EXIT_DONE if allowed else common.EXIT_NO
+    return cli.EXIT_DONE if allowed else cli.EXIT_NO
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

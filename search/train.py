@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from search import cli
 from search import options as common
 from search.names import read_design
 
@@ -21,7 +22,7 @@ EXAMPLES = """\
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of a single training."""
-    parser = common.parser("train", "Train one design and keep its log.", EXAMPLES)
+    parser = cli.parser("train", "Train one design and keep its log.", EXAMPLES)
     parser.add_argument(
         "--design", required=True, metavar="NAME|FILE.json",
         help="a design's name (assignment) or its JSON file",
@@ -50,9 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     machine = common.machine_of(options)
     result = train_single(Single(design, name, config, machine, options.results, options.study))
     if result is None:
-        return common.EXIT_INTERRUPTED
-    return common.EXIT_DONE if result.outcome == "finished" else common.EXIT_NO
+        return cli.EXIT_INTERRUPTED
+    return cli.EXIT_DONE if result.outcome == "finished" else cli.EXIT_NO
 
 
 if __name__ == "__main__":
-    sys.exit(common.run_command(main))
+    sys.exit(cli.run_command(main))

@@ -10,11 +10,12 @@ import pandas as pd
 
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import Recipe
-from search.config import ConfirmConfig, StudyConfig
+from search.config import StudyConfig
 from search.confirmation.racing import MOST_TRIES, Race
 from search.final_run import CONFIRMABLE, Finalist
 from search.formats import percent
 from search.record import TO_THE_END, TrialRecord, baseline_of, identity
+from search.run_config import ConfirmConfig
 from search.tables import trials
 from search.tables.answers import ANSWERS, candidates
 

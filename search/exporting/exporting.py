@@ -18,7 +18,7 @@ from mnist_arch.errors import MachineError, UserError
 from mnist_arch.plan import plan
 from mnist_arch.rules import Rules
 from search import weights
-from search.config import TRAIN_IMAGES, ExportConfig
+from search.config import TRAIN_IMAGES
 from search.evaluate import Budget, Epoch, Task, engine_here, evaluate
 from search.exporting import onnx_file
 from search.exporting.candidates import Candidate, confirmed_runs, numbered, ranked
@@ -28,6 +28,7 @@ from search.exporting.network_source import network_source
 from search.exporting.predictions import Predictions, errors_picture, logits, predictions
 from search.formats import percent
 from search.pictures.architecture import draw
+from search.run_config import ExportConfig
 
 TEST_FILES = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "NOTICE.md")
 

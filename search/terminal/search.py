@@ -8,10 +8,11 @@ import pandas as pd
 
 from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
-from search.config import RunConfig, StudyConfig
+from search.config import StudyConfig
 from search.formats import duration, percent, points, standard_error
 from search.goals import GOALS
 from search.record import TO_THE_END, TRAINED
+from search.run_config import RunConfig
 from search.statistics import expected_optimism
 from search.tables import trials
 from search.tables.answers import three_answers

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 from benchmarks import recipes, trainings
-from benchmarks.curves import LOOKS, designs, designs_frame
+from benchmarks.curves import designs, designs_frame
 from benchmarks.curves import trainings as trainings_of
 from benchmarks.trainings import Training, train_all
 from mnist_arch.plan import plan
 from mnist_arch.recipe import RECIPES
 from mnist_arch.references import BASELINE
 from mnist_arch.training import EpochRecord
+from search.config import LOOKS
 from search.evaluate import Result, Task
 from search.executors import Event
 

@@ -10,7 +10,7 @@ import torch
 
 from mnist_arch.data import Digits, Part, load
 from mnist_arch.design import AveragePool, Conv, Design, MaxPool
-from search import options
+from search import cli
 from search.exporting import exporting
 
 export = importlib.import_module("search.export")  # `search.export` is the API's function
@@ -44,6 +44,6 @@ def export_small(folder: Path, to: Path, *more: str) -> Path:
 def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """What an export that ends with status 2 prints on stderr."""
     with pytest.raises(SystemExit) as end:
-        options.run_command(export.main, [str(argument) for argument in arguments])
+        cli.run_command(export.main, [str(argument) for argument in arguments])
     assert end.value.code == 2
     return capsys.readouterr().err

@@ -20,7 +20,7 @@ from mnist_arch.build import build
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
-from search import options
+from search import cli
 from search.config import StudyConfig
 from search.foreign import contained
 from search.foreign.checking import check as check_target
@@ -139,7 +139,7 @@ def parsed(*arguments: str) -> CheckConfig:
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a check that ends with status 2 prints on stderr."""
     with pytest.raises(SystemExit) as end:
-        options.run_command(check.main, list(arguments))
+        cli.run_command(check.main, list(arguments))
     assert end.value.code == 2
     message = capsys.readouterr().err
     assert "Traceback" not in message

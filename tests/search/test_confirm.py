@@ -21,10 +21,10 @@ from scipy import stats
 from mnist_arch.data import Digits, protocol_digits
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
-from search import ConfirmConfig, Machine, RunConfig, StudyConfig, evaluate, options, search
+from search import ConfirmConfig, Machine, RunConfig, StudyConfig, cli, evaluate, search
 from search.confidence import compare_answers
-from search.config import FOLDS
 from search.evaluate import Budget, Task
+from search.run_config import FOLDS
 from search.searching import Outcome
 from tests.search.commands import QUICK, ROOT, command, environment
 from tests.search.commands import run as run_command
@@ -230,7 +230,7 @@ def test_options(
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # a command replaces it
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as end:
-        options.run_command(confirm.main, [str(tmp_path), *arguments])
+        cli.run_command(confirm.main, [str(tmp_path), *arguments])
     assert end.value.code == 2
     assert message in capsys.readouterr().err
 

@@ -21,13 +21,13 @@ from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.training import evaluate
 from search import weights
-from search.config import ExportConfig
 from search.evaluate import Result
 from search.exporting import exporting, onnx_file
 from search.exporting.candidates import confirmed_runs
 from search.exporting.folder import FILES, require_ours
 from search.exporting.onnx_file import onnx_logits
 from search.exporting.predictions import logits
+from search.run_config import ExportConfig
 from search.tables.files import read_study
 from tests.search.small_export import (
     SMALL,

@@ -19,11 +19,11 @@ COMMANDS = (
 )  # fmt: skip
 
 ORDER = (
-    "names", "verbs", "formats", "seeds", "facts", "files", "interrupts", "confidence",
-    "statistics", "looks", "goals", "space", "weights", "config", "options", "evaluate", "record",
-    "mutation", "samplers", "schedules", "patience", "storage", "starting", "claims", "driver",
-    "executors", "final_run", "tables", "proposals", "warm_start", "running", "history", "judging",
-    "loop", "confirmation",
+    "names", "verbs", "cli", "formats", "seeds", "facts", "files", "interrupts", "confidence",
+    "statistics", "looks", "goals", "space", "weights", "config", "run_config", "options",
+    "evaluate", "record", "mutation", "samplers", "schedules", "patience", "gathering", "storage",
+    "starting", "claims", "driver", "executors", "final_run", "tables", "proposals", "warm_start",
+    "running", "history", "judging", "loop", "confirmation",
     "dashboard", "foreign", "pictures", "exporting", "handwriting", "pages", "terminal",
     "searching", "single",
 )  # fmt: skip
@@ -110,7 +110,7 @@ def test_only_commands_use_the_api(path: Path) -> None:
 
 def test_the_api_imports_nothing_but_the_configuration_until_it_is_called() -> None:
     path = PACKAGE / "__init__.py"
-    allowed = {"search.config", "search.foreign.targets", "search.foreign"}
+    allowed = {"search.config", "search.run_config", "search.foreign.targets", "search.foreign"}
     assert imported(at_import(parsed(path)), path) <= allowed
 
 
@@ -145,8 +145,8 @@ def test_every_layer_is_there() -> None:
 
 @each_source
 def test_options_become_a_configuration_at_the_door(path: Path) -> None:
-    """`argparse.Namespace` is named by the command files and `options.py` alone."""
-    if path.parent == PACKAGE and path.stem in (*COMMANDS, "options"):
+    """`argparse.Namespace` is named by the command files, `options.py` and `cli.py` alone."""
+    if path.parent == PACKAGE and path.stem in (*COMMANDS, "options", "cli"):
         return
     names = {
         ast.unparse(node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute)

@@ -32,10 +32,10 @@ SOONER = """
 import sys
 from search import driver
 driver.HEARTBEAT_SECONDS, driver.GRACE_SECONDS = 2, 20
-from search import loop, options, run
+from search import cli, loop, run
 loop.HEARTBEAT_SECONDS, loop.OTHERS_SECONDS = 2, 1.0
 if __name__ == "__main__":
-    sys.exit(options.run_command(run.main, sys.argv[1:]))
+    sys.exit(cli.run_command(run.main, sys.argv[1:]))
 """
 """The command `search.run`, for which a driver is dead after 20 seconds."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.references import BASELINE
-from search import options, run, show, train
+from search import cli, run, show, train
 from search.verbs import VERBS
 from tests.search.commands import ROOT, command, environment
 from tests.search.studies import EASY, THREE, study_files, three_designs
@@ -32,7 +32,7 @@ def told(
 ) -> str:
     """What a command that ends with that status prints on stderr."""
     with pytest.raises(SystemExit) as end:
-        options.run_command(MAINS[verb], [str(argument) for argument in arguments])
+        cli.run_command(MAINS[verb], [str(argument) for argument in arguments])
     assert end.value.code == status
     message = capsys.readouterr().err
     assert "Traceback" not in message
@@ -207,7 +207,7 @@ def test_exit_statuses(
         return ending
 
     with pytest.raises(SystemExit) as end:
-        options.run_command(command_that_ends)
+        cli.run_command(command_that_ends)
     assert end.value.code == status
     errors = capsys.readouterr().err
     assert "".join(errors.splitlines()[-1:]).startswith(message)
@@ -217,21 +217,21 @@ def test_exit_statuses(
 
 def test_the_statuses_are_told_apart() -> None:
     statuses = (
-        options.EXIT_DONE, options.EXIT_NO, options.EXIT_MISTAKE, options.EXIT_FAULT,
-        options.EXIT_INTERRUPTED,
+        cli.EXIT_DONE, cli.EXIT_NO, cli.EXIT_MISTAKE, cli.EXIT_FAULT,
+        cli.EXIT_INTERRUPTED,
     )  # fmt: skip
     assert statuses == (0, 1, 2, 3, 130)
 
 
 HEAD = """
 import sys, time
-from search import options
+from search import cli
 def talk(_):
     for number in range(2_000):
         print("line", number, flush=number % 100 == 0)
     print("went on to the end", file=sys.stderr)
     return {status}
-options.run_command(talk)
+cli.run_command(talk)
 """
 
 

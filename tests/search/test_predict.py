@@ -14,7 +14,7 @@ from mnist_arch.build import build
 from mnist_arch.data import load
 from mnist_arch.design import Design
 from mnist_arch.references import BASELINE
-from search import handwriting, options, predict
+from search import cli, handwriting, predict
 from search.exporting.predictions import logits
 from search.handwriting import load_export, read_digit, shown
 from tests.search.small_export import SMALL
@@ -37,7 +37,7 @@ def digit(tmp_path: Path) -> Path:
 def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """What a prediction that ends with status 2 prints on stderr."""
     with pytest.raises(SystemExit) as end:
-        options.run_command(predict.main, [str(argument) for argument in arguments])
+        cli.run_command(predict.main, [str(argument) for argument in arguments])
     assert end.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""

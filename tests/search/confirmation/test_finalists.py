@@ -9,12 +9,13 @@ import pytest
 
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
-from search.config import ConfirmConfig, StudyConfig
+from search.config import StudyConfig
 from search.confirmation import finalists
 from search.confirmation.racing import Race
 from search.final_run import Finalist
 from search.goals import GOALS
 from search.record import TrialRecord
+from search.run_config import ConfirmConfig
 from search.tables import trials
 from tests.search.studies import EASY, HARD, THREE, small, trial
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from mnist_arch.engine import Engine
-from search.config import RunConfig, StudyConfig
+from search.config import StudyConfig
+from search.run_config import RunConfig
 from search.terminal.search import opening
 
 ENGINE = Engine("lanes", "cpu", "engine lanes on cpu")
