@@ -23,12 +23,11 @@ def in_order_of(rows: pd.DataFrame, answer: str) -> pd.DataFrame:
     return rows.sort_values(list(columns), ascending=list(ascending))
 
 
-def three_answers(board: pd.DataFrame) -> dict[str, list[int]]:
-    """The trials of a leaderboard in the order of each answer: the first is the answer.
-
-    The others are those to try next, where confirmation finds it below the target.
-    """
-    return {answer: in_order_of(board, answer)["trial"].tolist() for answer in ANSWERS}
+def first_of_each(rows: pd.DataFrame) -> dict[str, int]:
+    """The trial that is each answer among these designs; none where there is no design."""
+    if rows.empty:
+        return {}
+    return {answer: int(in_order_of(rows, answer)["trial"].iloc[0]) for answer in ANSWERS}
 
 
 def candidates(board: pd.DataFrame, near: pd.DataFrame, tries: int) -> dict[str, list[int]]:
@@ -55,7 +54,4 @@ def confirmed_answers(finalists: pd.DataFrame, judge: str = "test") -> dict[str,
 
     `finalists` is a study's table of that name.
     """
-    confirmed = finalists[finalists["confirmed"] & (finalists["judge"] == judge)]
-    if confirmed.empty:
-        return {}
-    return {answer: int(in_order_of(confirmed, answer)["trial"].iloc[0]) for answer in ANSWERS}
+    return first_of_each(finalists[finalists["confirmed"] & (finalists["judge"] == judge)])

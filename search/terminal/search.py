@@ -15,7 +15,7 @@ from search.record import TO_THE_END, TRAINED
 from search.run_config import RunConfig
 from search.statistics import expected_optimism
 from search.tables import trials
-from search.tables.answers import three_answers
+from search.tables.answers import first_of_each
 from search.tables.files import StudyTables
 from search.terminal.console import command_line
 
@@ -119,9 +119,7 @@ def _best_lines(study: StudyTables) -> list[str]:
 
 def _named_lines(study: StudyTables) -> list[str]:
     """The three answers, or the nearest miss, and the baseline where it is none of them."""
-    first = {
-        name: numbers[0] for name, numbers in three_answers(study.leaderboard).items() if numbers
-    }
+    first = first_of_each(study.leaderboard)
     named = {"Best": trials.nearest(study.trials, 1)["trial"].tolist()} if not first else {}
     for number in dict.fromkeys(first.values()):
         names = [name for name, trial in first.items() if trial == number]

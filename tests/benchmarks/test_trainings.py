@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +13,18 @@ from benchmarks.trainings import Training, train_all
 from mnist_arch.plan import plan
 from mnist_arch.recipe import RECIPES
 from mnist_arch.references import BASELINE
-from mnist_arch.training import EpochRecord
 from search.config import LOOKS
-from search.evaluate import Result, Task
-from search.executors import Event
+from search.evaluate import Task
+from tests.search.instant import Instant
 
 
-class Instant:
-    """An executor that answers at once; the second task is interrupted, if it is asked to."""
-
-    def __init__(self, interrupts: bool = False) -> None:
-        self.tasks: list[Task] = []
-        self._waiting: list[tuple[int, Task]] = []
-        self._interrupts = interrupts
-
-    def __enter__(self) -> Instant:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting = []
-
-    @property
-    def free(self) -> int:
-        return 1 - len(self._waiting)
+class Interrupted(Instant):
+    """An executor whose second training is interrupted."""
 
     def submit(self, key: int, task: Task) -> None:
-        if self._interrupts and self.tasks:
+        if self.tasks:
             raise KeyboardInterrupt
-        self.tasks.append(task)
-        self._waiting.append((key, task))
-
-    def answer(self, key: int, stop_reason: str) -> None:
-        raise AssertionError(key, stop_reason)
-
-    def events(self, _: float) -> Iterator[Event]:
-        done, self._waiting = self._waiting, []
-        for key, task in done:
-            count = range(1, task.budget.epochs + 1)
-            epochs = tuple(EpochRecord(n, 0.1, 0.5, 0.9, 0.4, 0.9, 1.0, 1.5, 9.0) for n in count)
-            yield Event(key, "0", result=Result("finished", epochs, engine="none"))
+        super().submit(key, task)
 
 
 def use(executor: Instant, monkeypatch: pytest.MonkeyPatch) -> Instant:
@@ -72,7 +44,7 @@ def test_a_length_below_1_is_an_epoch_over_that_share_of_the_images() -> None:
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     orders = [training(0.25), training(3), training(3, seed=2)]
-    use(Instant(interrupts=True), monkeypatch)
+    use(Interrupted(), monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train_all(orders, tmp_path, 1)
     executor = use(Instant(), monkeypatch)
