@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from search import confidence
 from search.run_config import FOLDS
+from search.statistics import confidence
 
 IMAGES = 10_000
 

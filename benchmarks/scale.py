@@ -38,13 +38,13 @@ from benchmarks.simulated import Many, read_curves
 from benchmarks.timed import Clock, Nobody, TimedFiles, TimedSampler
 from search import StudyConfig
 from search.config import Machine
-from search.driver import Driver
 from search.executors import EXECUTORS, make_executor
-from search.history import History
 from search.loop import Loop
+from search.loop.history import History
 from search.samplers import make_sampler
-from search.starting import identity_of, load_study
 from search.storage import opened_storage, storage_url
+from search.storage.driver import Driver
+from search.storage.starting import identity_of, load_study
 
 
 @dataclass(frozen=True, slots=True)

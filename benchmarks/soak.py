@@ -34,8 +34,8 @@ from mnist_arch.errors import UserError
 from search import record
 from search.final_run import read_runs
 from search.record import TRAINED
-from search.starting import load_study
 from search.storage import FINISHED, UNFINISHED, opened_storage, sqlite_url
+from search.storage.starting import load_study
 from search.tables.files import TABLES, read_table
 from search.tables.trials import epoch_rows
 

@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.loop.running import RunningTrial
 from search.record import TrialRecord
-from search.running import RunningTrial
 from search.tables.files import StudyFiles
 
 

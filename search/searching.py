@@ -21,18 +21,16 @@ from search.config import StudyConfig
 from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
 from search.dashboard import dashboard, require_dashboard
-from search.driver import Driver
 from search.executors import make_executor
 from search.final_run import read_runs
 from search.goals import GOALS
-from search.history import History
 from search.loop import Loop
+from search.loop.history import History
+from search.loop.proposals import space_of
 from search.pages.after import report_after
-from search.proposals import space_of
 from search.run_config import ConfirmConfig, RunConfig
 from search.samplers import make_sampler
 from search.schedules import SCHEDULES
-from search.starting import EARLIER, identity_of, load_study, start_study
 from search.storage import (
     DATABASE,
     FINISHED,
@@ -42,6 +40,8 @@ from search.storage import (
     place_of,
     storage_url,
 )
+from search.storage.driver import Driver
+from search.storage.starting import EARLIER, identity_of, load_study, start_study
 from search.tables.files import (
     StudyFiles,
     StudyTables,

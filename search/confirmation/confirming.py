@@ -10,7 +10,6 @@ from typing import Protocol
 import optuna
 
 from search import facts, files, weights
-from search.claims import SharedWork
 from search.config import StudyConfig
 from search.confirmation.racing import Race
 from search.evaluate import Budget, Result, Task
@@ -20,6 +19,7 @@ from search.final_run import Finalist, FinalRun, Order, read_runs, store
 from search.interrupts import Interrupts
 from search.loop import POLL_SECONDS
 from search.seeds import confirmation_seed
+from search.storage.claims import SharedWork
 from search.tables.files import WEIGHTS, StudyFiles
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import Judge
-from search.confidence import Comparison, compare, compare_answers, compare_folds
+from search.statistics.confidence import Comparison, compare, compare_answers, compare_folds
 from search.tables.files import StudyTables
 
 

@@ -17,8 +17,8 @@ from rich.text import Text
 from mnist_arch.training import EpochRecord
 from search.final_run import Finalist, FinalRun
 from search.formats import duration, percent
+from search.loop.running import RunningTrial
 from search.record import TO_THE_END, TRAINED, TrialRecord
-from search.running import RunningTrial
 from search.tables.describe import describe_widths, design_cells
 from search.terminal.confirmation import run_line
 from search.terminal.spark import spark

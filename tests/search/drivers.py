@@ -11,11 +11,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from search.config import StudyConfig
-from search.driver import Driver
 from search.samplers import make_sampler
 from search.space import Space
-from search.starting import start_study
 from search.storage import opened_storage
+from search.storage.driver import Driver
+from search.storage.starting import start_study
 
 CONFIG = StudyConfig(seed=7, epochs=2, goal="accuracy", sampler="tpe", schedule="halving")
 

@@ -20,8 +20,8 @@ from search import StudyConfig
 from search.evaluate import Result
 from search.final_run import Finalist, FinalRun
 from search.record import TrialRecord, identity, write_proposal, write_result, write_state
-from search.starting import start_study
 from search.storage import opened_storage, sqlite_url
+from search.storage.starting import start_study
 from search.tables.files import StudyFiles
 
 EASY = StudyConfig(seed=7, epochs=1, train_images=100, rules=Rules(target=0.01))

@@ -19,13 +19,11 @@ COMMANDS = (
 )  # fmt: skip
 
 ORDER = (
-    "names", "verbs", "cli", "formats", "seeds", "facts", "files", "interrupts", "confidence",
-    "statistics", "looks", "goals", "space", "weights", "config", "run_config", "options",
-    "evaluate", "record", "mutation", "samplers", "schedules", "patience", "gathering", "storage",
-    "starting", "claims", "driver", "executors", "final_run", "tables", "proposals", "warm_start",
-    "running", "history", "judging", "loop", "confirmation",
-    "dashboard", "foreign", "pictures", "exporting", "handwriting", "pages", "terminal",
-    "searching", "single",
+    "names", "verbs", "cli", "formats", "seeds", "facts", "files", "interrupts", "statistics",
+    "looks", "goals", "space", "weights", "config", "run_config", "options", "evaluate", "record",
+    "samplers", "schedules", "storage", "executors", "final_run", "tables", "loop", "warm_start",
+    "confirmation", "dashboard", "foreign", "pictures", "exporting", "handwriting", "pages",
+    "terminal", "searching", "single",
 )  # fmt: skip
 """Files and packages of the search; each imports only from those before it."""
 

@@ -18,8 +18,8 @@ import pytest
 from optuna.trial import TrialState
 
 from search.record import TRAINED, state_of
-from search.starting import load_study
 from search.storage import opened_storage
+from search.storage.starting import load_study
 from search.tables.files import read_study
 from tests.search.commands import QUICK, command, environment, run
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 SOONER = """
 import sys
-from search import driver
+from search.storage import driver
 driver.HEARTBEAT_SECONDS, driver.GRACE_SECONDS = 2, 20
 from search import cli, loop, run
 loop.HEARTBEAT_SECONDS, loop.OTHERS_SECONDS = 2, 1.0

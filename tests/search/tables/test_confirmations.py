@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from search import confidence, statistics
+from search import statistics
 from search.final_run import FinalRun
 from search.goals import GOALS
 from search.record import TrialRecord
+from search.statistics import confidence
 from search.tables import confirmations, trials
 from search.tables.confirmations import Luck
 from search.tables.csv_text import to_csv

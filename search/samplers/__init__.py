@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.errors import UserError
-from search.mutation import MutationSampler
+from search.samplers.mutation import MutationSampler
 from search.seeds import trial_seed
 
 STARTUP_TRIALS = 10

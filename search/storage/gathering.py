@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from sqlalchemy import Connection, text
 
-from search.patience import PatientStorage
+from search.storage.patience import PatientStorage
 
 
 class GatheringStorage(PatientStorage):

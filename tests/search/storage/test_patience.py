@@ -11,8 +11,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from search.patience import STEPS, PatientStorage, is_away
 from search.storage import opened_storage
+from search.storage.patience import STEPS, PatientStorage, is_away
 from tests.search.drivers import driver, states
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from mnist_arch.references import BASELINE
 from mnist_arch.training import EpochRecord
 from search.evaluate import Budget, Epoch, Result
 from search.looks import Judged
-from search.proposals import Proposal
+from search.loop.proposals import Proposal
 from search.record import LookRecord
 from search.seeds import trial_seed
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from benchmarks import coverage
 from benchmarks.coverage import Images, accuracies_of
-from search import confidence
+from search.statistics import confidence
 
 IMAGES, TARGET = 10_000, 0.994
 RUNS = [0.9951, 0.9957, 0.9946, 0.9953, 0.9949]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from search import confidence, statistics
+from search import statistics
+from search.statistics import confidence
 
 IMAGES, TARGET = 10_000, 0.994
 

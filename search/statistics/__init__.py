@@ -14,8 +14,8 @@ import numpy as np
 from scipy import special, stats
 
 from mnist_arch.recipe import Judge
-from search import confidence
-from search.confidence import CONFIDENCE
+from search.statistics import confidence
+from search.statistics.confidence import CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)

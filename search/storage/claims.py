@@ -15,7 +15,7 @@ import sqlalchemy
 from sqlalchemy import Connection, DateTime, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.patience import PatientStorage
+from search.storage.patience import PatientStorage
 
 
 @dataclass(slots=True)

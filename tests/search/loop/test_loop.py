@@ -24,21 +24,21 @@ from mnist_arch.training import EpochRecord
 from search import loop as loop_module
 from search import record
 from search.config import StudyConfig
-from search.driver import Driver
 from search.evaluate import Budget, Result, Task
 from search.executors import Event
 from search.goals import GOALS
 from search.goals.smallest import Smallest
-from search.history import History
 from search.loop import Loop
-from search.proposals import space_of
+from search.loop.history import History
+from search.loop.proposals import space_of
+from search.loop.running import RunningTrial
 from search.record import TrialRecord
-from search.running import RunningTrial
 from search.samplers import make_sampler
 from search.seeds import trial_seed
 from search.space import Space
-from search.starting import GIVEN_DESIGN, start_study
 from search.storage import opened_storage, sqlite_url
+from search.storage.driver import Driver
+from search.storage.starting import GIVEN_DESIGN, start_study
 from search.tables.files import StudyFiles, read_study
 
 CONFIG = StudyConfig(seed=7, epochs=2, goal="accuracy", sampler="tpe", schedule="halving")

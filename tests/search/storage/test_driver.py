@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from optuna.trial import TrialState
 
-from search import driver as driver_module
-from search.driver import Driver, Known, seed_number
 from search.record import NOT_TRIED, TRAINED, write_state
 from search.space import Space
+from search.storage import driver as driver_module
 from search.storage import sqlite_url
+from search.storage.driver import Driver, Known, seed_number
 from tests.search.drivers import driver, states
 
 if TYPE_CHECKING:

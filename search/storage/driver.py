@@ -24,8 +24,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, text
 
-from search.claims import MARK, ONLY_MINE, RUNNING, Claim, SharedWork, queue, read_claims
-from search.gathering import GatheringStorage
+from search.storage.claims import MARK, ONLY_MINE, RUNNING, Claim, SharedWork, queue, read_claims
+from search.storage.gathering import GatheringStorage
 
 HEARTBEAT_SECONDS = 30
 GRACE_SECONDS = 4 * HEARTBEAT_SECONDS

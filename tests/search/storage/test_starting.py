@@ -12,10 +12,9 @@ from optuna.trial import TrialState
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.rules import Rules
-from search import starting
 from search.space import Space
-from search.starting import GIVEN_DESIGN
-from search.storage import opened_storage, sqlite_url
+from search.storage import opened_storage, sqlite_url, starting
+from search.storage.starting import GIVEN_DESIGN
 from tests.search.drivers import CONFIG, driver, start
 
 if TYPE_CHECKING:

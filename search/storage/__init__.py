@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from mnist_arch.errors import MachineError, UserError
-from search.gathering import GatheringStorage
+from search.storage.gathering import GatheringStorage
 
 DATABASE = "study.db"
 

@@ -12,10 +12,10 @@ from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rejected, Rejection
 from search import record
 from search.config import StudyConfig
-from search.driver import Driver
 from search.goals import GOALS
 from search.space import Space
-from search.starting import GIVEN_DESIGN
+from search.storage.driver import Driver
+from search.storage.starting import GIVEN_DESIGN
 from search.tables.describe import describe
 
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from search.mutation import MutationSampler, beaten_by
+from search.samplers.mutation import MutationSampler, beaten_by
 
 
 def suggest(trial: optuna.Trial) -> tuple[float, float]:

@@ -6,8 +6,8 @@ from search import record
 from search.config import StudyConfig
 from search.evaluate import Result
 from search.goals import GOALS
-from search.history import History
-from search.running import RunningTrial
+from search.loop.history import History
+from search.loop.running import RunningTrial
 from search.schedules import SCHEDULES, Decision, Standing, full_budget
 
 

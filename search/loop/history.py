@@ -12,10 +12,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import record
-from search.driver import Driver, Known
 from search.looks import Judged, Predictor
 from search.record import TO_THE_END, TRAINED, TrialRecord
 from search.storage import FINISHED, UNFINISHED
+from search.storage.driver import Driver, Known
 from search.tables.files import StudyFiles
 
 

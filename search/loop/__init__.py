@@ -18,18 +18,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.errors import MachineError
 from mnist_arch.training import EpochRecord
-from search import judging, record
+from search import record
 from search.config import StudyConfig
-from search.driver import HEARTBEAT_SECONDS, Driver, seed_number
 from search.evaluate import Epoch, Result, Task
 from search.executors import Event, Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
-from search.history import History
 from search.interrupts import Interrupts
-from search.proposals import Proposal, propose
+from search.loop import judging
+from search.loop.history import History
+from search.loop.proposals import Proposal, propose
+from search.loop.running import RunningTrial
 from search.record import NOT_TRIED, TRAINED, TrialRecord
-from search.running import RunningTrial
 from search.schedules import SCHEDULES
+from search.storage.driver import HEARTBEAT_SECONDS, Driver, seed_number
 from search.tables.files import StudyFiles
 
 POLL_SECONDS = 1.0
