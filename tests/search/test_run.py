@@ -171,7 +171,7 @@ def test_a_polite_end_keeps_everything_and_says_how_to_go_on(
     assert process.returncode == 130
     assert errors == b""
     assert b"Interrupted; finished trials are kept. Continue with the same command." in output
-    assert trained(folder) >= 2
+    assert len(trials(folder)) >= 2
     document = json.loads((folder / "study.json").read_text())
     assert document["runs"][0]["seconds"] > 0
 
@@ -255,7 +255,7 @@ def test_a_time_limit_finishes_what_is_in_training(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "Stopped by --timeout 1." in done.stdout
     states = trials(tmp_path / "results" / "mnist")["state"]
-    assert set(states) <= {*TRAINED, "rejected"}
+    assert set(states) <= {*TRAINED, "screened", "rejected"}
     assert 1 <= states.isin(TRAINED).sum() < 500
 
 
@@ -267,7 +267,7 @@ def test_the_python_api_does_what_the_command_does(tmp_path: Path) -> None:
         "config = StudyConfig(seed=7, epochs=1, train_images=200)\n"
         "run = RunConfig(results='api', trials=3, executor='here', finalists=0, quiet=True)\n"
         "outcome = search(config, run)\n"
-        "assert not outcome.is_yes and len(outcome.study.trials) == 3\n"
+        "assert not outcome.is_yes\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(), check=True)
     one, two = (without_times(tmp_path / name / "mnist") for name in ("command", "api"))
