@@ -71,6 +71,12 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _hear_no_more() -> None:
+    """A second Ctrl-C while Python ends changes nothing, the exit status neither."""
+    with suppress(ValueError):  # outside the main thread
+        signal.signal(signal.SIGINT, lambda *_: None)
+
+
 class _Unbroken:
     """An output stream whose reader may leave: what is written then goes nowhere.
 
@@ -120,11 +126,13 @@ def run_command(
         print(f"error: {error}", file=sys.stderr)
         status = EXIT_MISTAKE if isinstance(error, UserError) else EXIT_FAULT
     except KeyboardInterrupt:
+        _hear_no_more()
         print("interrupted", file=sys.stderr)
         status = EXIT_INTERRUPTED
     except Exception:  # noqa: BLE001 - whatever it is, it is a fault of ours
         traceback.print_exc()
         print("error: this is a fault of the program; finished trials are kept", file=sys.stderr)
     finally:
+        _hear_no_more()
         sys.stdout.flush()
     sys.exit(status)
