@@ -30,7 +30,7 @@ from search.loop.proposals import Proposal, propose
 from search.loop.running import RunningTrial
 from search.record import NOT_TRIED, TRAINED, TrialRecord
 from search.schedules import SCHEDULES
-from search.storage.driver import HEARTBEAT_SECONDS, Driver, seed_number
+from search.storage.driver import HEARTBEAT_SECONDS, Driver, Elsewhere, seed_number
 from search.tables.files import StudyFiles
 
 POLL_SECONDS = 1.0
@@ -74,8 +74,9 @@ class Loop:
     _start: float = field(default_factory=time.monotonic)
     _last_beat: float = 0.0
     _last_look: float = 0.0
-    _elsewhere: int = 0
+    _elsewhere: Elsewhere = field(default_factory=Elsewhere)
     _full_until: float = 0.0
+    _said: bool = False
 
     @property
     def driver(self) -> Driver:
@@ -126,12 +127,16 @@ class Loop:
     def _missing(self) -> int:
         """How many more designs may be trained for at least an epoch."""
         counting = sum(running.counts for running in self._running.values())
-        return self.trials - self.files.trained - counting - self._elsewhere
+        return self.trials - self.files.trained - counting - self._elsewhere.admitted
 
     @property
     def _waits_for_others(self) -> bool:
-        """Whether what is missing is in training on other drivers, any of which may die."""
-        return not self.stop_reason and self.files.trained < self.trials
+        """Whether other drivers, any of which may die, have what is missing or anything at all.
+
+        So the last driver of a study ends when nothing is left running, also by one that has died.
+        """
+        missing = self.files.trained < self.trials
+        return not self.stop_reason and (missing or self._elsewhere.running > 0)
 
     # proposing
 
@@ -359,6 +364,17 @@ class Loop:
             for trial in self.history.others():
                 self._say(trial)
             self._elsewhere = self.driver.elsewhere()
+            self._say_why_it_waits()
+
+    def _say_why_it_waits(self) -> None:
+        """Once, where the study has its designs and only other drivers have anything in hand."""
+        if self._said or self._running or self._missing > 0 or not self._elsewhere.running:
+            return
+        self._said = True
+        self.watcher.note(
+            f"the study has its {self.trials:,} trained designs; waiting until other drivers have "
+            f"ended their trials ({self._elsewhere.running}), two minutes for one that died"
+        )
 
     def _held(self) -> list[int]:
         """Numbers of all trials that this driver holds."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import optuna
 import sqlalchemy
@@ -47,6 +47,13 @@ class Known:
 
     below: int = 0
     trained: int = 0
+
+
+class Elsewhere(NamedTuple):
+    """What other drivers have in hand: trials, and those of them that will count as trained."""
+
+    running: int = 0
+    admitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +141,11 @@ class Driver:
         if mark not in claim.values:
             connection.execute(MARK, {"trial": self._id(trial.number), "mark": mark})
 
-    def elsewhere(self) -> int:
-        """How many designs other drivers train now."""
+    def elsewhere(self) -> Elsewhere:
+        """What other drivers have in hand now."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        attributes = [trial.user_attrs for trial in running]
-        return sum("admitted" in each and each.get("driver") != self.name for each in attributes)
+        others = [t.user_attrs for t in running if t.user_attrs.get("driver") != self.name]
+        return Elsewhere(len(others), sum("admitted" in attributes for attributes in others))
 
     @contextmanager
     def shared_work(self) -> Iterator[SharedWork]:

@@ -36,6 +36,7 @@ from search.record import TrialRecord
 from search.samplers import make_sampler
 from search.seeds import trial_seed
 from search.space import Space
+from search.storage import driver as driver_module
 from search.storage import opened_storage, sqlite_url
 from search.storage.driver import Driver
 from search.storage.starting import GIVEN_DESIGN, start_study
@@ -301,6 +302,19 @@ def test_a_design_in_training_on_another_driver_is_passed_over(search: Search) -
     assert record.state_of(passed_over) == "duplicate"
     assert passed_over.state == TrialState.FAIL  # Optuna learns nothing: its value is not known
     assert search.trials[0].state == TrialState.RUNNING
+
+
+def test_a_study_that_has_its_designs_waits_until_no_dead_driver_holds_a_trial(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "OTHERS_SECONDS", 0)
+    monkeypatch.setattr(loop_module, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(loop_module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(driver_module, "GRACE_SECONDS", 1)
+    Driver(search.driver.study, search.driver.storage, "another machine, which dies").ask()
+    loop = search.run(2)
+    assert (loop.files.trained, loop.stop_reason) == (2, "")
+    assert {trial.state for trial in search.trials} == {TrialState.WAITING, TrialState.COMPLETE}
 
 
 def test_what_another_driver_finished_counts_and_stands_in_the_tables(

@@ -135,7 +135,7 @@ def test_never_more_are_admitted_than_are_asked_for(url: str) -> None:
         assert admit(first, one)  # as often as it is asked
         assert admit(second, two)
         assert not admit(second, three)
-        assert (first.elsewhere(), second.elsewhere()) == (1, 1)
+        assert (first.elsewhere(), second.elsewhere()) == ((2, 1), (1, 1))
         write_state(one, "missed")
         assert first.tell(one, TrialState.COMPLETE, (0.9,))
         assert not admit(second, three)
