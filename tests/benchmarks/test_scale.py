@@ -24,6 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.filled.BLOCK", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_it_runs_in_small(capsys: pytest.CaptureFixture[str]) -> None:
     workers = ("--workers", "1", "2")
@@ -34,6 +35,7 @@ def test_it_runs_in_small(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sqlite, 1 workers, tpe: bookkeeping a trial at " in printed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small", "postgres")
 def test_a_study_on_postgresql_is_filled_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--marks", "3", "99", "--measured", "1", "--workers", "4", "--samplers", "random"]
@@ -52,6 +54,7 @@ def test_growth_is_of_the_bookkeeping_without_the_sampler() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_study_is_filled_by_copies_that_are_designs_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_comparison_without_answers_is_paired_over_seeds(
     assert "(paired t test)" in text
 
 
+@pytest.mark.slow
 def test_six_folds_are_judged_compared_and_shown(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

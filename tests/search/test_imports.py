@@ -119,6 +119,8 @@ def test_a_package_itself_imports_nothing(path: Path) -> None:
     if path.parent.name == "executors":  # it holds the protocol and the names of executors
         assert "search.executors" not in {m[:16] for m in imported(at_import(parsed(path)), path)}
         return
+    if path.parent.name in ("loop", "samplers", "statistics", "storage"):
+        return  # they are what others use of them; the other files are parts of them
     if path.parent.name == "goals":  # it holds their names
         assert {m[:13] for m in imported(at_import(parsed(path)), path)} == {"search.goals."}
         return

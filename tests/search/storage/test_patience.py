@@ -11,6 +11,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from search.storage import driver as driver_module
 from search.storage import opened_storage
 from search.storage.patience import STEPS, PatientStorage, is_away
 from tests.search.drivers import driver, states
@@ -79,7 +80,8 @@ def test_patience_has_an_end(postgres: Server) -> None:
         assert 1.0 <= time.monotonic() - start < 30
 
 
-def test_a_run_that_ends_is_in_a_hurry(postgres: Server) -> None:
+def test_a_run_that_ends_is_in_a_hurry(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "RELEASE_SECONDS", 1.0)
     with driver(postgres.fresh()) as only:
         only.storage.say = str
         trial = only.ask()
