@@ -71,7 +71,8 @@ class Looks:
     After each look the best share of the `window` designs that were looked at last goes on to the
     next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
     epoch, `kept` after one of less than `LONG` epochs, `chosen` after a longer one, which a design
-    with nobody to be compared with passes, too. The window keeps the pressure up while designs get
+    with nobody to be compared with passes, too. The best so far always goes on, so that a first
+    proposal that is known to be good is not lost. The window keeps the pressure up while designs get
     better. The shares are a first guess, not yet measured:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
     """
@@ -110,7 +111,7 @@ class Looks:
             share, goes_on = self.chosen, better <= self.chosen * len(looked)
         else:
             share = self.screened if length < 1 else self.kept
-            goes_on = better < int(share * (len(looked) + 1))
+            goes_on = better < max(1, int(share * (len(looked) + 1)))
         if goes_on:
             return ""
         return f"not among the best {share:.0%} after a look of {length:g} epochs"

@@ -104,7 +104,7 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
         with opened_storage(url) as storage:
             study = start_study(
                 storage, run.study, config, GOALS[config.goal].directions, sampler,
-                space_of(config).first_params(), earlier,
+                space_of(config).starts(), earlier,
             )  # fmt: skip
             driver = Driver(study, storage)
             if shared:

@@ -29,6 +29,11 @@ design is tried at other sizes."""
 CROSSED = 0.2
 """Share of proposals that take half of their choices from a second parent."""
 
+PARENT_SHARE = 1 / 4
+"""Share of the trials that are parents while they are few, so that search turns to the best soon."""
+
+LEAST_PARENTS = 4
+
 RECENT = 1_000
 """Latest trials among which parents are sought: so a proposal costs the same in a long study."""
 
@@ -39,8 +44,8 @@ STEP = 0.15
 class MutationSampler(BaseSampler):
     """Proposes at random at first, then changes of the best designs.
 
-    `startup` trials with a value come before the first change; parents are the best `parents` of
-    them, better ones likelier. Trials whose user attribute `state` is one of `unfit` are no
+    `startup` trials with a value come before the first change; parents are the best quarter of
+    them, at most `parents` or all that nobody beats, better ones likelier. Trials whose user attribute `state` is one of `unfit` are no
     parents. Everything follows from `seed` and the study's finished trials.
     """
 
@@ -90,7 +95,8 @@ class MutationSampler(BaseSampler):
 
     def _count(self, values: NDArray[np.float64]) -> int:
         front = int((beaten_by(values) == 0).sum())
-        return max(self._parents, front)
+        few = max(LEAST_PARENTS, int(len(values) * PARENT_SHARE))
+        return max(min(self._parents, few), front)
 
     def _draw(self, best: Sequence[FrozenTrial]) -> FrozenTrial:
         """One of them; the first is twice as likely as the last."""

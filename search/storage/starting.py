@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,19 +33,19 @@ def start_study(
     config: StudyConfig,
     directions: tuple[Direction, ...],
     sampler: BaseSampler,
-    first_proposal: dict[str, Any],
+    first_proposals: Sequence[dict[str, Any]],
     earlier: Mapping[str, Any] | None = None,
 ) -> optuna.Study:
     """Start a study, or continue one that was started under the same choices.
 
-    A new study has one proposal in its queue: the assignment's own design, which stands nearest to
-    the parameters `first_proposal`; after it those of `earlier`, where it learns from an earlier
-    study. Several drivers may start it at the same time. Raises `UserError` naming every choice
+    A new study has `first_proposals` in its queue, in place of the first of them the assignment's
+    own design, to which its parameters stand nearest; after them those of `earlier`, where it
+    learns from an earlier study. Several drivers may start it at the same time. Raises `UserError` naming every choice
     that differs from those that it was started with.
     """
     with _alone(storage):
         study = _started(storage, name, config, directions, sampler, earlier)
-        _queue(study, first_proposal)
+        _queue(study, first_proposals)
         return study
 
 
@@ -84,11 +84,12 @@ def _started(
     return study
 
 
-def _queue(study: optuna.Study, first_proposal: dict[str, Any]) -> None:
+def _queue(study: optuna.Study, first_proposals: Sequence[dict[str, Any]]) -> None:
     """Queue a study's first proposals, those that are missing: after a kill in between, too."""
-    first: dict[str, Any] = {GIVEN_DESIGN: BASELINE.to_dict()}
+    given: list[dict[str, Any]] = [{GIVEN_DESIGN: BASELINE.to_dict()}, *[{}] * len(first_proposals)]
     taken = study.user_attrs.get(EARLIER, {}).get("proposals", [])
-    queue = [(first_proposal, first), *((t["params"], {FROM_TRIAL: t["trial"]}) for t in taken)]
+    first = list(zip(first_proposals, given, strict=False))
+    queue = [*first, *((t["params"], {FROM_TRIAL: t["trial"]}) for t in taken)]
     for params, attributes in queue[len(study.get_trials(deepcopy=False)) :]:
         study.enqueue_trial(params, user_attrs=attributes)
 

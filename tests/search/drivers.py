@@ -34,7 +34,7 @@ def start(
     earlier: Mapping[str, Any] | None = None,
 ) -> optuna.Study:
     """Start a study, or go on with it."""
-    sampler, first = make_sampler("tpe", config.seed), Space().first_params()
+    sampler, first = make_sampler("tpe", config.seed), [Space().first_params()]
     return start_study(opened, name, config, ("maximize",), sampler, first, earlier)
 
 

@@ -42,7 +42,7 @@ def started(folder: Path, config: StudyConfig = EASY, name: str = "test") -> Ite
     """A study that has just been started in a folder; its storage is closed at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     with opened_storage(sqlite_url(folder)) as storage:
-        yield start_study(storage, name, config, ("maximize",), RandomSampler(0), {})
+        yield start_study(storage, name, config, ("maximize",), RandomSampler(0), [{}])
 
 
 def ask(study: optuna.Study) -> optuna.Trial:

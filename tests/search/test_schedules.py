@@ -75,15 +75,19 @@ def test_the_best_go_on_to_longer_looks_and_to_the_full_training(
 
 
 def test_the_share_that_goes_on() -> None:
-    """One in eight after a look shorter than an epoch, then one in three, at last every other."""
+    """One in eight after a look shorter than an epoch, then one in three, at last every other.
+
+    The best so far always goes on.
+    """
     schedule = Looks()
     for length, others, rank, goes_on in [
-        (0.25, 6, 0, False),  # 0 of 7
-        (0.25, 7, 0, True),  # 1 of 8
+        (0.25, 0, 0, True),
+        (0.25, 6, 0, True),  # the best of 7
+        (0.25, 6, 1, False),
         (0.25, 7, 1, False),
         (0.25, 15, 1, True),  # 2 of 16
-        (1.0, 1, 0, False),
-        (1.0, 2, 0, True),
+        (1.0, 1, 0, True),
+        (1.0, 1, 1, False),
         (1.0, 8, 2, True),  # 3 of 9
         (1.0, 8, 3, False),
         (3.0, 0, 0, True),  # nobody to be compared with

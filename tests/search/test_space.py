@@ -21,7 +21,7 @@ from mnist_arch.design import (
 )
 from mnist_arch.plan import plan
 from mnist_arch.recipe import RECIPES
-from mnist_arch.references import BASELINE
+from mnist_arch.references import BASELINE, REFERENCE_DESIGNS
 from mnist_arch.rules import Rejected, Rules, notes
 from search.space import Space, scaled, work
 
@@ -75,6 +75,20 @@ def test_the_first_point_names_every_parameter_and_no_other() -> None:
         space.suggest_recipe(trial, RECIPES["default"])
         space.suggest_epochs(trial, 19)
         assert trial.params.keys() == space.first_params().keys()
+
+
+def test_a_search_also_begins_at_the_smallest_published_network() -> None:
+    """Its widths but for rounding; a batch norm and an activation more, behind the pool."""
+    for limit, most, widths in ((None, 4_392, (16, 16, 31, 16, 16, 24, 31)), (3_000, 3_000, None)):
+        space = Space(parameter_limit=limit)
+        fixed = optuna.trial.FixedTrial(space.starts()[1])
+        design = space.suggest_design(fixed)  # type: ignore[arg-type]
+        assert 0.95 * most < plan(design).parameters < most + 1
+        published = REFERENCE_DESIGNS["published-4392"]
+        maps = [[node.output_shape[1] for node in plan(d).nodes] for d in (design, published)]
+        assert set(maps[0]) == set(maps[1])
+        channels = [layer.out_channels for layer in design.layers if isinstance(layer, Conv)]
+        assert widths is None or channels == [*widths, 10]
 
 
 @settings(max_examples=50, deadline=None)

@@ -184,7 +184,7 @@ class Search:
 def searching(folder: Path, config: StudyConfig = CONFIG) -> Iterator[Search]:
     with opened_storage(sqlite_url(folder)) as storage:
         sampler = make_sampler(config.sampler, config.seed)
-        first = space_of(config).first_params()
+        first = [space_of(config).first_params()]
         study = start_study(storage, "test", config, GOALS[config.goal].directions, sampler, first)
         yield Search(folder, Driver(study, storage), config)
 

@@ -68,7 +68,7 @@ def test_after_the_start_nearly_every_proposal_shares_a_choice_with_an_earlier_o
 def test_continuous_numbers_all_move_so_that_a_good_design_is_tried_at_other_sizes() -> None:
     trials = run(study(6), 60)
     scales = [trial.params["scale"] for trial in trials[10:]]
-    assert len(set(scales)) > 0.9 * len(scales)
+    assert len(set(scales)) > 0.8 * len(scales)
 
 
 def test_trials_of_an_unfit_state_are_no_parents() -> None:
