@@ -1,7 +1,7 @@
 """Warm start: what an earlier study found, read from its tables, for a new study to begin with.
 
-The earlier study's best designs become the new study's first proposals, right after the
-assignment's own design: trained anew under the new study's seeds, judged as any other, trials of
+The earlier study's best designs become the new study's first proposals, right after those of every
+study: trained anew under the new study's seeds, judged as any other, trials of
 the new study. So it works with every sampler, which learns from them as from its own trials, and
 no figure of the earlier study stands in a table of the new one. What the earlier study's looks
 said of its full trainings also goes to the predictor (`search.looks`).
