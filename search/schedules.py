@@ -71,9 +71,9 @@ class Looks:
     After each look the best share of the `window` designs that were looked at last goes on to the
     next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
     epoch, `kept` after one of less than `LONG` epochs, `chosen` after a longer one, which a design
-    with nobody to be compared with passes, too. The best so far always goes on, so that a first
-    proposal that is known to be good is not lost. The window keeps the pressure up while designs get
-    better. The shares are a first guess, not yet measured:
+    with nobody to be compared with passes, too. The best so far always goes on, so that
+    a first proposal that is known to be good is not lost. The window keeps the pressure up while
+    designs get better. The shares are a first guess, not yet measured:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
     """
 

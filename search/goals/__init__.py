@@ -8,7 +8,7 @@ from search.goals.goal import Direction, Goal
 from search.goals.pareto import Pareto
 from search.goals.smallest import Smallest
 
-__all__ = ["GOALS", "Direction", "Goal"]
+__all__ = ["GOALS", "Direction", "Goal", "lengths"]
 
 GOALS: dict[str, Goal] = {
     "accuracy": Accuracy(),
@@ -17,3 +17,9 @@ GOALS: dict[str, Goal] = {
     "pareto": Pareto(),
 }
 """Goals by the names that `--goal` takes."""
+
+
+def lengths(goal: str, full_epochs: int) -> tuple[int, int]:
+    """The fewest and the most epochs of a full training: at most `full_epochs`."""
+    least, most = GOALS[goal].lengths or (full_epochs, full_epochs)
+    return min(least, full_epochs), min(most, full_epochs)

@@ -12,7 +12,7 @@ from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rejected, Rejection
 from search import record
 from search.config import StudyConfig
-from search.goals import GOALS
+from search.goals import GOALS, lengths
 from search.space import Space
 from search.storage.driver import Driver
 from search.storage.starting import GIVEN_DESIGN
@@ -37,11 +37,10 @@ class Proposal:
 
 def space_of(config: StudyConfig) -> Space:
     """The space that a study's proposals come from."""
-    lengths = GOALS[config.goal].lengths
-    if lengths is not None:
-        least, most = (min(length, config.full_epochs) for length in lengths)
-        lengths = (least, most)
-    return Space(config.rules.strict, config.search_recipe, config.rules.parameter_limit, lengths)
+    proposed = None
+    if GOALS[config.goal].lengths is not None:
+        proposed = lengths(config.goal, config.full_epochs)
+    return Space(config.rules.strict, config.search_recipe, config.rules.parameter_limit, proposed)
 
 
 def propose(driver: Driver, config: StudyConfig) -> Proposal:

@@ -30,7 +30,7 @@ CROSSED = 0.2
 """Share of proposals that take half of their choices from a second parent."""
 
 PARENT_SHARE = 1 / 4
-"""Share of the trials that are parents while they are few, so that search turns to the best soon."""
+"""Share of the trials that are parents while they are few: so the best soon lead."""
 
 LEAST_PARENTS = 4
 
@@ -45,8 +45,9 @@ class MutationSampler(BaseSampler):
     """Proposes at random at first, then changes of the best designs.
 
     `startup` trials with a value come before the first change; parents are the best quarter of
-    them, at most `parents` or all that nobody beats, better ones likelier. Trials whose user attribute `state` is one of `unfit` are no
-    parents. Everything follows from `seed` and the study's finished trials.
+    them, at most `parents` or all that nobody beats, better ones likelier. Trials whose user
+    attribute `state` is one of `unfit` are no parents. Everything follows from `seed` and the
+    study's finished trials.
     """
 
     def __init__(

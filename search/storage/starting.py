@@ -40,8 +40,8 @@ def start_study(
 
     A new study has `first_proposals` in its queue, in place of the first of them the assignment's
     own design, to which its parameters stand nearest; after them those of `earlier`, where it
-    learns from an earlier study. Several drivers may start it at the same time. Raises `UserError` naming every choice
-    that differs from those that it was started with.
+    learns from an earlier study. Several drivers may start it at the same time. Raises `UserError`
+    naming every choice that differs from those that it was started with.
     """
     with _alone(storage):
         study = _started(storage, name, config, directions, sampler, earlier)

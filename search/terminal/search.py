@@ -10,7 +10,7 @@ from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
 from search.config import StudyConfig
 from search.formats import duration, percent, points, standard_error
-from search.goals import GOALS
+from search.goals import lengths
 from search.record import TO_THE_END, TRAINED
 from search.run_config import RunConfig
 from search.statistics import expected_optimism
@@ -42,27 +42,22 @@ def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) ->
 
 def _last_epoch(config: StudyConfig) -> str:
     """When a full training ends."""
-    least, most = _lengths(config)
+    least, most = lengths(config.goal, config.full_epochs)
     if least == most:
         return f"epoch {most}"
     return f"its last epoch (of {least} to {most})"
 
 
-def _lengths(config: StudyConfig) -> tuple[int, int]:
-    """The fewest and the most epochs of a full training."""
-    least, most = GOALS[config.goal].lengths or (config.full_epochs, config.full_epochs)
-    return min(least, config.full_epochs), min(most, config.full_epochs)
-
-
 def _looks_words(config: StudyConfig) -> list[str]:
     """How designs are judged before they are trained in full."""
-    looks = [look for look in config.look_lengths if look < _lengths(config)[1]]
+    _, most = lengths(config.goal, config.full_epochs)
+    looks = [f"{look:g}" for look in config.look_lengths if look < most]
     if not looks:
         return []
-    lengths = ", ".join(f"{look:g}" for look in looks)
     return [
-        f"Goal {config.goal}: each design is looked at in short complete trainings ({lengths} "
-        "epochs); the best of each look go on to the next, the last ones to the full training."
+        f"Goal {config.goal}: each design is looked at in short complete trainings "
+        f"({', '.join(looks)} epochs); the best of each look go on to the next, "
+        "the last ones to the full training."
     ]
 
 

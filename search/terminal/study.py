@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.formats import duration, percent, standard_error
+from search.goals import lengths
 from search.storage import DATABASE
 from search.tables import trials
 from search.tables.confirmations import luck
@@ -39,13 +40,14 @@ def show_study(study: StudyTables, sort: str, top: int | None) -> None:
 
 def _print_head(console: Console, study: StudyTables) -> None:
     config, states = study.config, study.document["states"]
+    least, most = lengths(config.goal, config.full_epochs)
     counts = ", ".join(f"{number} {state}" for state, number in states.items() if number)
     console.print(
         f"Study {study.name!r} in {study.folder}: {counts or 'no trial yet'}; "
         f"{duration(study.document['seconds'])} of search, seed {config.seed}, "
-        f"{config.full_epochs} epochs, protocol {config.protocol}.",
-
-    )  # fmt: skip
+        f"{least if least == most else f'{least} to {most}'} epochs, protocol {config.protocol}.",
+        soft_wrap=True,
+    )
     for sentence in config.about_data:
         console.print(sentence)
     if config.train_images is not None:
@@ -111,10 +113,7 @@ def _print_confirmation(console: Console, study: StudyTables) -> None:
         console.print(line)
     can_be = (study.folder / DATABASE).is_file() and not study.config.selected_on_test
     if can_be and len(study.leaderboard):
-        console.print(
-            f"Not confirmed yet: {command_line('confirm', study.folder)}",
-
-        )  # fmt: skip
+        console.print(f"Not confirmed yet: {command_line('confirm', study.folder)}", soft_wrap=True)
 
 
 def _print_refusals(console: Console, rejections: pd.DataFrame) -> None:

@@ -567,9 +567,8 @@ def test_a_search_with_looks_repeats_exactly_interrupted_or_not(tmp_path: Path) 
         folder = tmp_path / name
         folder.mkdir()
         for _ in range(interruptions):
-            with searching(folder, LOOKING) as search:
-                with pytest.raises(KeyboardInterrupt):
-                    search.run(6, None, None, None, KeyboardInterrupt())
+            with searching(folder, LOOKING) as search, pytest.raises(KeyboardInterrupt):
+                search.run(6, None, None, None, KeyboardInterrupt())
         with searching(folder, LOOKING) as search:
             search.run(6)
         tables.append(pd.read_csv(folder / "trials.csv").drop(columns=["started", "ended"]))
