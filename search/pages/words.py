@@ -7,7 +7,7 @@ from typing import Any
 
 from search.config import HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES, StudyConfig
 from search.formats import duration, percent
-from search.goals import GOALS
+from search.goals import GOALS, lengths
 
 
 def rules_in_words(config: StudyConfig) -> list[str]:
@@ -21,19 +21,27 @@ def rules_in_words(config: StudyConfig) -> list[str]:
     said.append("No layer is fully connected" + (", nor computes what one does." * rules.strict))
     said[-1] = said[-1].rstrip(".") + "."
     said.append(
-        f"A design passes when its validation accuracy after the last of its {config.full_epochs} "
+        f"A design passes when its validation accuracy after the last of its {_epochs(config)} "
         f"epochs is at least {percent(rules.target)}; the best epoch is never chosen."
     )
     if config.schedule == "looks" and config.looks:
-        lengths = ", ".join(f"{length:g}" for length in config.looks)
+        looks = ", ".join(f"{look:g}" for look in config.looks)
         said.append(
-            f"Each design is first looked at in short complete trainings ({lengths} epochs), each "
+            f"Each design is first looked at in short complete trainings ({looks} epochs), each "
             "from fresh weights; the better ones go on to the next, the best to the full training."
         )
     goal = GOALS.get(config.goal)
     if goal is not None:
         said.append(f"The leaderboard is ordered by {goal.words}.")
     return [*said, *config.about_data, *_protocol(config)]
+
+
+def _epochs(config: StudyConfig) -> str:
+    """How long a full training is, in words."""
+    least = most = config.full_epochs
+    if config.goal in GOALS:
+        least, most = lengths(config.goal, most)
+    return f"{most}" if least == most else f"{least} to {most}"
 
 
 def _protocol(config: StudyConfig) -> list[str]:
