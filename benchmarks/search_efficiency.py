@@ -17,7 +17,7 @@ import argparse
 import random
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ class Measured:
     curve: tuple[float, ...]
     full: Look
     second: float
+    macs: int = 600_000
 
     @property
     def accuracy(self) -> float:
@@ -102,7 +103,7 @@ def looked_at(schedule: Looks) -> Policy:
 
         def spend(index: int) -> Spent:
             design = designs[index]
-            judged, epochs = Judged(design.parameters, int(FULL)), 0.0
+            judged, epochs = Judged(design.parameters, int(FULL), macs=design.macs), 0.0
             predict = Predictor([each for each in seen if each.full]).loss
             while True:
                 standing = Standing(judged, list(seen), [], GOALS["accuracy"], predict)
@@ -110,12 +111,12 @@ def looked_at(schedule: Looks) -> Policy:
                 if budget is None or budget.look is None:
                     break
                 look = next(each for each in design.looks if each.epochs == budget.look)
-                judged = Judged(design.parameters, int(FULL), (*judged.looks, look))
+                judged = replace(judged, looks=(*judged.looks, look))
                 epochs += look.epochs
             if budget is None:
                 seen.append(judged)
                 return Spent(epochs, False)
-            seen.append(Judged(design.parameters, int(FULL), judged.looks, design.full))
+            seen.append(replace(judged, full=design.full))
             return Spent(epochs + FULL, True)
 
         return spend
@@ -147,7 +148,7 @@ def read_table(folder: Path) -> list[Measured]:
     curves = epochs[(epochs["budget_epochs"] == FULL) & (epochs["seed"] == 1)]
     found = [
         measured(int(row["parameters"]), trainings[trainings["design"] == row["design"]],
-                 curves[curves["design"] == row["design"]])
+                 curves[curves["design"] == row["design"]], int(row["macs"]))
         for _, row in designs.iterrows()
     ]  # fmt: skip
     complete = [each for each in found if each is not None]
@@ -159,7 +160,9 @@ def read_table(folder: Path) -> list[Measured]:
     return complete
 
 
-def measured(parameters: int, trainings: pd.DataFrame, curve: pd.DataFrame) -> Measured | None:
+def measured(
+    parameters: int, trainings: pd.DataFrame, curve: pd.DataFrame, macs: int
+) -> Measured | None:
     """One design of the table; None where one of its trainings is missing or has failed."""
     done = trainings[trainings["outcome"] == "finished"].sort_values("budget_epochs")
     looks = {
@@ -173,7 +176,8 @@ def measured(parameters: int, trainings: pd.DataFrame, curve: pd.DataFrame) -> M
         return None
     short = tuple(look for (epochs, _), look in looks.items() if epochs < FULL)
     accuracies = tuple(curve.sort_values("epoch")["validation_accuracy"].tolist())
-    return Measured(parameters, short, accuracies, looks[FULL, 1], looks[FULL, 2].accuracy)
+    second = looks[FULL, 2].accuracy
+    return Measured(parameters, short, accuracies, looks[FULL, 1], second, macs)
 
 
 @dataclass(frozen=True, slots=True)

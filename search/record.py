@@ -108,12 +108,13 @@ class TrialRecord:
     def judged(self, full_epochs: int) -> Judged:
         """It as goals and schedules see it; `full_epochs` is the study's full training."""
         assert self.design is not None
-        whole = self.state in TO_THE_END
+        whole, walked = self.state in TO_THE_END, plan(self.design)
         return Judged(
-            plan(self.design).parameters,
+            walked.parameters,
             self.full_epochs or full_epochs,
             tuple(look.look for look in self.looks),
             look_of(self.epochs, float(len(self.epochs))) if whole else None,
+            walked.macs,
         )
 
 

@@ -7,7 +7,7 @@ goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from search.config import StudyConfig
@@ -140,7 +140,7 @@ def _has_look(design: Judged, length: float) -> bool:
 def cut(design: Judged, length: float) -> Judged:
     """A design as it was known after its look of that length."""
     looks = tuple(look for look in design.looks if look.epochs <= length)
-    return Judged(design.parameters, design.epochs, looks)
+    return replace(design, looks=looks, full=None)
 
 
 def full_budget(config: StudyConfig, epochs: int, checkpoints: tuple[int, ...] = ()) -> Budget:

@@ -60,9 +60,10 @@ class RunningTrial:
     @property
     def judged(self) -> Judged:
         """It as goals and schedules see it."""
-        assert self.proposal.plan is not None
+        walked = self.proposal.plan
+        assert walked is not None
         looks = tuple(look.look for look in self.looks)
-        return Judged(self.proposal.plan.parameters, self.proposal.epochs, looks)
+        return Judged(walked.parameters, self.proposal.epochs, looks, macs=walked.macs)
 
     def seed(self, study_seed: int) -> int:
         """The seed of the training that it is at; each look has its own."""

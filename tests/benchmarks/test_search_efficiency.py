@@ -86,7 +86,9 @@ def test_a_table_is_read_and_what_is_not_complete_left_out(tmp_path: Path) -> No
 
 def test_a_training_that_failed_leaves_its_design_out() -> None:
     rows = pd.DataFrame({"outcome": ["diverged"], "budget_epochs": [19.0], "seed": [1]})
-    assert measured(5_000, rows, pd.DataFrame({"epoch": [], "validation_accuracy": []})) is None
+    assert (
+        measured(5_000, rows, pd.DataFrame({"epoch": [], "validation_accuracy": []}), 10**6) is None
+    )
 
 
 @pytest.mark.parametrize(

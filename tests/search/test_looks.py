@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from search.looks import PRIOR_WEIGHT, Judged, Look, Predictor
 
 
-def seen(parameters: int, short: float, final: float, length: float = 1.0) -> Judged:
+def seen(
+    parameters: int, short: float, final: float, length: float = 1.0, macs: int = 600_000
+) -> Judged:
     """A design with one look and its full training."""
-    return Judged(parameters, 19, (Look(length, short, 0.9),), Look(19.0, final, 0.99))
+    return Judged(parameters, 19, (Look(length, short, 0.9),), Look(19.0, final, 0.99), macs)
 
 
 def test_a_full_training_is_its_own_prediction() -> None:
@@ -49,33 +51,50 @@ def test_a_short_look_says_less_and_size_more() -> None:
         ratio = Predictor().loss(poor) / Predictor().loss(good)
         assert ratio == pytest.approx(2**follows)
     small, large = (Judged(size, 19, (Look(0.25, 0.2, 0.9),)) for size in (3_000, 12_000))
-    assert Predictor().loss(small) / Predictor().loss(large) == pytest.approx(4**0.25)
+    assert Predictor().loss(small) / Predictor().loss(large) == pytest.approx(4**0.20)
+
+
+def test_of_two_with_the_same_start_the_one_of_more_multiply_adds_ends_better() -> None:
+    for length, falls in ((0.25, 0.15), (1.0, 0.12), (3.0, 0.08)):
+        looks = (Look(length, 0.1, 0.9),)
+        quick, slow = (Judged(3_000, 19, looks, macs=macs) for macs in (200_000, 800_000))
+        assert Predictor().loss(quick) / Predictor().loss(slow) == pytest.approx(4**falls)
 
 
 def test_many_designs_outweigh_the_prior() -> None:
-    """Where log final = -2 + 0.8 log short - 0.1 log(parameters / 6,000), that is what is found."""
+    """Where log final = -2 + 0.8 log short - 0.1 log(parameters / 6,000) + 0.2 log(macs / 600,000),
+
+    that is what is found.
+    """
     generator = np.random.default_rng(1)
     designs = []
     for _ in range(2_000):
         parameters = int(generator.integers(1_500, 20_000))
         short = float(generator.uniform(0.03, 0.3))
-        final = math.exp(-2 + 0.8 * math.log(short) - 0.1 * math.log(parameters / 6_000))
-        designs.append(seen(parameters, short, final))
-    found = Predictor(designs).loss(Judged(12_000, 19, (Look(1.0, 0.1, 0.9),)))
-    assert found == pytest.approx(math.exp(-2 + 0.8 * math.log(0.1) - 0.1 * math.log(2)), rel=0.01)
+        macs = int(generator.integers(200_000, 1_000_000))
+        size, work = math.log(parameters / 6_000), math.log(macs / 600_000)
+        final = math.exp(-2 + 0.8 * math.log(short) - 0.1 * size + 0.2 * work)
+        designs.append(seen(parameters, short, final, macs=macs))
+    asked = Judged(12_000, 19, (Look(1.0, 0.1, 0.9),), macs=1_200_000)
+    expected = math.exp(-2 + 0.8 * math.log(0.1) + (0.2 - 0.1) * math.log(2))
+    assert Predictor(designs).loss(asked) == pytest.approx(expected, rel=0.01)
 
 
 def test_the_fit_is_a_ridge_regression_towards_the_prior() -> None:
     """Against the same regression as ordinary least squares with rows added for the prior."""
-    designs = [seen(4_000, 0.05, 0.02), seen(9_000, 0.08, 0.018), seen(15_000, 0.04, 0.015)]
-    rows = [[1, math.log(d.looks[0].loss) + 2.85, math.log(d.parameters / 6_000)] for d in designs]
+    figures = ((4_000, 0.05, 0.02), (9_000, 0.08, 0.018), (15_000, 0.04, 0.015))
+    designs = [seen(*each, macs=300_000) for each in figures]
+    rows = [
+        [1, math.log(d.looks[0].loss) + 2.85, math.log(d.parameters / 6_000), math.log(0.5)]
+        for d in designs
+    ]
     targets = [math.log(d.full.loss) for d in designs if d.full]
-    prior = np.array([-3.73, 0.55, -0.15])
-    added = np.sqrt(PRIOR_WEIGHT * np.diag([0.2, 0.3, 0.3]))
+    prior = np.array([-3.73, 0.55, -0.13, -0.12])
+    added = np.sqrt(PRIOR_WEIGHT * np.diag([0.2, 0.3, 0.3, 0.3]))
     features = np.vstack([np.array(rows), added])
     solution, *_ = np.linalg.lstsq(features, np.array([*targets, *(added @ prior)]), rcond=None)
     asked = Judged(7_000, 19, (Look(1.0, 0.06, 0.98),))
-    expected = solution @ [1, math.log(0.06) + 2.85, math.log(7_000 / 6_000)]
+    expected = solution @ [1, math.log(0.06) + 2.85, math.log(7_000 / 6_000), 0]
     assert Predictor(designs).loss(asked) == pytest.approx(math.exp(expected))
 
 
