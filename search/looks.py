@@ -83,7 +83,8 @@ class Predictor:
 
     For each pair of lengths a linear regression of log loss on log loss, log parameters and log
     multiply-adds, fitted to the designs that had both, with a prior that counts as `PRIOR_WEIGHT`
-    of them: ridge regression towards the prior's line (Bishop, Pattern Recognition and Machine Learning, 3.3).
+    of them: ridge regression towards the prior's line (Bishop, Pattern Recognition and Machine
+    Learning, 3.3).
     """
 
     seen: Sequence[Judged] = ()

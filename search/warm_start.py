@@ -90,13 +90,14 @@ def learn(folder: Path, config: StudyConfig, own: Path) -> WarmStart:
     if why_not:
         raise refused(why_not)
     rows = [row for row in rows_of(study.trials) if row["state"] in TO_THE_END]
-    others = [row for row in rows if row["fingerprint"] != BASELINE.fingerprint]
+    space = space_of(config)
+    others = [row for row in rows if row["fingerprint"] not in _starts(space)]
     if not others:
         raise refused(
-            "none of its designs but the assignment's own was trained to the last epoch; search "
-            "there with more --trials first, or give another study"
+            "none of its designs but those that every study begins with was trained to the last "
+            "epoch; search there with more --trials first, or give another study"
         )
-    proposals = {row["trial"]: _proposal(row, space_of(config)) for row in _best(others)}
+    proposals = {row["trial"]: _proposal(row, space) for row in _best(others)}
     found = {trial: params for trial, params in proposals.items() if params}
     if not found:
         raise refused(
@@ -107,6 +108,13 @@ def learn(folder: Path, config: StudyConfig, own: Path) -> WarmStart:
     pairs = [_judged(row, study.config.look_lengths) for row in rows]
     pairs = [pair for pair in pairs if pair.looks][-MOST_PAIRS:]
     return WarmStart(f"{study.name} {study.identity}", found, pairs)
+
+
+def _starts(space: Space) -> set[str]:
+    """Fingerprints of the designs that every study begins with."""
+    fixed = [optuna.trial.FixedTrial(params) for params in space.starts()]
+    designs = [space.suggest_design(trial) for trial in fixed]  # type: ignore[arg-type]
+    return {BASELINE.fingerprint, *(design.fingerprint for design in designs)}
 
 
 def _clash(study: StudyTables, config: StudyConfig) -> str:

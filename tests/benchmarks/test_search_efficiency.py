@@ -61,7 +61,8 @@ def test_every_policy_is_a_row_of_the_comparison() -> None:
 def write(folder: Path, count: int, leave_out: int = 0) -> None:
     lengths = [(0.25, 1), (1, 1), (3, 1), (19, 1), (19, 2)]
     names = [f"{n:012x}" for n in range(count)]
-    pd.DataFrame({"design": names, "parameters": 5_000}).to_csv(folder / "designs.csv", index=False)
+    designs = pd.DataFrame({"design": names, "parameters": 5_000, "macs": 400_000})
+    designs.to_csv(folder / "designs.csv", index=False)
     rows = [
         {"design": name, "budget_epochs": epochs, "seed": seed, "outcome": "finished",
          "validation_loss": 0.1, "validation_accuracy": 0.99}
@@ -80,6 +81,7 @@ def test_a_table_is_read_and_what_is_not_complete_left_out(tmp_path: Path) -> No
     write(tmp_path, 22, leave_out=1)
     found = read_table(tmp_path)
     assert len(found) == 21
+    assert (found[0].parameters, found[0].macs) == (5_000, 400_000)
     assert [look.epochs for look in found[0].looks] == [0.25, 1, 3]
     assert found[0].curve == tuple(epoch / 20 for epoch in range(1, 20))
 
