@@ -33,6 +33,9 @@ time (killed, out of memory). `interrupted`: of a study that an earlier version 
 whose interrupted trials got another number.
 """
 
+VALUES_SO_FAR = "values_so_far"
+"""User attribute of a trial in training: what Optuna would be told of it by its looks so far."""
+
 NOT_TRIED = ("rejected", "duplicate", "interrupted")
 """States of trials that say nothing of what their design is worth: another may train it."""
 
@@ -153,6 +156,11 @@ def read_looks(attributes: Mapping[str, Any]) -> tuple[LookRecord, ...]:
         LookRecord(look["length"], look["seed"], tuple(EpochRecord(**e) for e in look["epochs"]))
         for look in attributes.get("looks", [])
     )
+
+
+def write_values_so_far(trial: Attributes, values: Sequence[float]) -> None:
+    """Note what Optuna would be told of a trial now that goes on to a longer training."""
+    trial.set_user_attr(VALUES_SO_FAR, list(values))
 
 
 def write_prediction(trial: Attributes, loss: float) -> None:

@@ -23,6 +23,7 @@ from search.config import StudyConfig
 from search.evaluate import Epoch, Result, Task
 from search.executors import Event, Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
+from search.goals import GOALS
 from search.interrupts import Interrupts
 from search.loop import judging
 from search.loop.history import History
@@ -308,6 +309,10 @@ class Loop:
         with self.driver.gathered():
             record.write_looks(running.trial, running.looks)
             record.write_machine(running.trial, result, running.worker)
+            if running.counts:  # a shorter look is not to be climbed on
+                loss = self.history.predictor.loss(running.judged)
+                values = GOALS[self.config.goal].values(running.judged, loss)
+                record.write_values_so_far(running.trial, values)
         running.budget = None
         self._go_on(running, attempts)
 

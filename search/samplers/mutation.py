@@ -46,16 +46,23 @@ class MutationSampler(BaseSampler):
 
     `startup` trials with a value come before the first change; parents are the best quarter of
     them, at most `parents` or all that nobody beats, better ones likelier. Trials whose user
-    attribute `state` is one of `unfit` are no parents. Everything follows from `seed` and the
-    study's finished trials.
+    attribute `state` is one of `unfit` are no parents. A trial that is still running is one, too,
+    where its user attribute `so_far` has the values that it is expected to have: the best designs
+    are trained for longest. Everything follows from `seed` and the study's trials.
     """
 
     def __init__(
-        self, seed: int, startup: int = 10, parents: int = 20, unfit: Sequence[str] = ()
+        self,
+        seed: int,
+        startup: int = 10,
+        parents: int = 20,
+        unfit: Sequence[str] = (),
+        so_far: str = "values_so_far",
     ) -> None:
         self._generator = np.random.default_rng(seed)
         self._random = RandomSampler(seed)
         self._startup, self._parents, self._unfit = startup, parents, unfit
+        self._so_far = so_far
         self._space = IntersectionSearchSpace()
 
     def infer_relative_search_space(
@@ -68,7 +75,8 @@ class MutationSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A changed copy of one of the best; nothing, and so a random proposal, at first."""
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        states = (TrialState.COMPLETE, TrialState.RUNNING)
+        done = study.get_trials(deepcopy=False, states=states)
         done = [each for each in done if self._may_be_parent(each, search_space)][-RECENT:]
         if len(done) < self._startup or not search_space:
             return {}
@@ -82,13 +90,19 @@ class MutationSampler(BaseSampler):
         return self._changed(params, search_space)
 
     def _may_be_parent(self, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> bool:
-        is_fit = trial.user_attrs.get("state") not in self._unfit
-        return is_fit and search_space.keys() <= trial.params.keys()
+        is_fit = trial.user_attrs.get("state") not in self._unfit and self._values(trial)
+        return bool(is_fit) and search_space.keys() <= trial.params.keys()
+
+    def _values(self, trial: FrozenTrial) -> Sequence[float]:
+        """What a trial was told, or is expected to be; nothing where that is not known."""
+        if trial.state == TrialState.COMPLETE:
+            return list(trial.values)
+        return list(trial.user_attrs.get(self._so_far, ()))
 
     def _best(self, study: Study, done: list[FrozenTrial]) -> list[FrozenTrial]:
         """The best trials, best first: by how many others beat them in every value."""
         signs = [1 if d == StudyDirection.MINIMIZE else -1 for d in study.directions]
-        values = np.array([trial.values for trial in done]) * signs  # [trials, goals]
+        values = np.array([self._values(trial) for trial in done]) * signs  # [trials, goals]
         order = np.lexsort((np.arange(len(done)), beaten_by(values)))
         if values.shape[1] > 1:  # of many that nobody beats: the latest, so that a front moves on
             order = np.lexsort((-np.arange(len(done)), beaten_by(values)))

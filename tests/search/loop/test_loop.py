@@ -17,7 +17,9 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
+from mnist_arch.design import Design
 from mnist_arch.errors import MachineError
+from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
 from mnist_arch.training import EpochRecord
@@ -540,12 +542,26 @@ def test_what_looks_measured_is_told_and_stands_in_the_tables(looking: Search) -
     assert pruned.reason == "not among the best 33% after a look of 1 epochs"
     told_loss, told_parameters = trial.values
     assert told_loss == pytest.approx(math.log(pruned.predicted_loss or 0))
-    row = looking.table.set_index("trial", drop=False).loc[trial.number]
+    table = looking.table
+    row = table[table["trial"] == trial.number].iloc[0]
     assert told_parameters == math.log(row["parameters"])
     assert (row["look_0.5_accuracy"], row["look_1_accuracy"]) == (0.9, 0.9)
     assert row["look_1_loss"] == pytest.approx(0.3)
     epochs = pd.read_csv(looking.folder / "epochs.csv")
     assert epochs[epochs["trial"] == row["trial"]]["look"].tolist() == [0.5, 1.0]
+
+
+def test_a_design_in_a_longer_training_says_what_is_expected_of_it(looking: Search) -> None:
+    """After a look of half an epoch nothing, after one of an epoch what Optuna would be told."""
+    with pytest.raises(KeyboardInterrupt):
+        looking.run(9, None, None, KeyboardInterrupt())
+    assert "values_so_far" not in looking.trials[1].user_attrs
+    with pytest.raises(KeyboardInterrupt):
+        looking.run(9, None, KeyboardInterrupt())
+    looks, so_far = (looking.trials[1].user_attrs[name] for name in ("looks", "values_so_far"))
+    parameters = plan(Design.from_dict(looking.trials[1].user_attrs["design"])).parameters
+    assert [look["length"] for look in looks] == [0.5, 1.0]
+    assert so_far[1] == math.log(parameters)
 
 
 def test_a_driver_that_is_alone_never_sleeps(

@@ -84,6 +84,16 @@ def test_trials_of_an_unfit_state_are_no_parents() -> None:
     assert only.ask().relative_params.keys() == {"kind", "width", "rate", "scale"}
 
 
+def test_a_running_trial_is_a_parent_where_it_is_known_what_to_expect_of_it() -> None:
+    only = optuna.create_study(sampler=MutationSampler(7, startup=2, so_far="expected"))
+    run(only, 1)
+    running = only.ask()
+    suggest(running)
+    assert only.ask().relative_params == {}
+    running.set_user_attr("expected", [0.0])
+    assert only.ask().relative_params.keys() == {"kind", "width", "rate", "scale"}
+
+
 def median_best(make: Callable[[int], BaseSampler]) -> float:
     """The best value of 80 trials: the median over seeds."""
     found = []
