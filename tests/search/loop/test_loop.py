@@ -319,7 +319,7 @@ def test_a_study_that_has_its_designs_waits_until_no_dead_driver_holds_a_trial(
     Driver(search.driver.study, search.driver.storage, "another machine, which dies").ask()
     loop = search.run(2)
     assert (loop.files.trained, loop.stop_reason) == (2, "")
-    assert {trial.state for trial in search.trials} == {TrialState.WAITING, TrialState.COMPLETE}
+    assert TrialState.RUNNING not in {trial.state for trial in search.trials}
 
 
 def test_what_another_driver_finished_counts_and_stands_in_the_tables(
