@@ -137,7 +137,8 @@ def test_ctrl_c_twice_ends_at_once_and_keeps_what_was_finished(
     assert process.returncode == 130
     assert b"Traceback" not in errors
     before = checked(folder, Kept({}, {}, 0), tmp_path)
-    done = run(tmp_path, "run", "--trials", str(len(before.trained) + 1), *ALONE)
+    goal = len(before.trained) + before.unfinished + 1  # what was under way is done again first
+    done = run(tmp_path, "run", "--trials", str(goal), *ALONE)
     assert done.returncode == 1, done.stderr
     assert checked(folder, before, tmp_path).unfinished == 0
 
@@ -152,7 +153,8 @@ def test_a_schedulers_sigterm_then_sigkill_loses_nothing(tmp_path: Path) -> None
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     now = checked(folder, before, tmp_path)
-    done = run(tmp_path, "run", "--trials", str(len(now.trained) + 1), *ALONE)
+    goal = len(now.trained) + now.unfinished + 1  # what was under way is done again first
+    done = run(tmp_path, "run", "--trials", str(goal), *ALONE)
     assert done.returncode == 1, done.stderr
     assert checked(folder, now, tmp_path).unfinished == 0
 
