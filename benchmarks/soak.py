@@ -30,6 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import TrialState
+
 from mnist_arch.errors import UserError
 from search import record
 from search.final_run import read_runs
@@ -47,11 +49,16 @@ PHASES = ("starting", "searching", "confirming")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a study's database holds: finished trials by number, final runs, unfinished trials."""
+    """What a study's database holds: finished trials by number, final runs, unfinished trials.
+
+    Of the unfinished ones `running` are said to be in training; the others wait in the queue, as a
+    proposal does that was under way at a kill when the study has its trained designs.
+    """
 
     trials: Mapping[int, record.TrialRecord]
     runs: Mapping[tuple[str, int], Any]
     unfinished: int
+    running: int = 0
 
     @property
     def trained(self) -> list[record.TrialRecord]:
@@ -74,6 +81,7 @@ def look(folder: Path) -> Kept:
             {trial.number: record.read(trial) for trial in finished},
             {(run.finalist, run.index): run for run in read_runs(study.user_attrs)},
             len(unfinished),
+            sum(trial.state == TrialState.RUNNING for trial in unfinished),
         )
 
 
@@ -209,7 +217,7 @@ class Soak:
         self.note(status != 0, f"{folder}: exit status {status}")
         self.note(len(trained) != self.trials, f"{folder}: {len(trained)} trained designs")
         self.note(max(designs.values()) > 1, f"{folder}: a design was trained twice")
-        self.note(now.unfinished > 0, f"{folder}: {now.unfinished} trials run or wait")
+        self.note(now.running > 0, f"{folder}: {now.running} trials still run")
         finalists = Counter(key for key, _ in now.runs)
         self.note(set(finalists.values()) != {SEEDS}, f"{folder}: final runs {finalists}")
         self.note(any(run.state != "done" for run in now.runs.values()), f"{folder}: a run failed")

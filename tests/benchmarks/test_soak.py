@@ -60,13 +60,13 @@ def test_a_table_that_says_something_else_is_a_fault(done: Soak, text: str, faul
 def test_a_search_that_is_not_whole_is_a_fault(done: Soak) -> None:
     folder = done.results / "soak-00"
     done.trials = 4
-    now = replace(look(folder), unfinished=2)
+    now = replace(look(folder), unfinished=3, running=2)
     with pytest.raises(FileNotFoundError):  # it has no confirmation
         done.check_end(folder, now, 3)
     assert done.faults[:3] == [
         f"{folder}: exit status 3",
         f"{folder}: 3 trained designs",
-        f"{folder}: 2 trials run or wait",
+        f"{folder}: 2 trials still run",
     ]
 
 
