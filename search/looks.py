@@ -67,7 +67,8 @@ epochs: the typical log of the validation loss of a good design of 6,000 paramet
 multiply-adds; by how much the log of a full training's loss follows it; by how much that falls as
 log parameters and log multiply-adds grow by 1. A design of few multiply-adds, which halves its map
 early, starts quickly and ends high: between looks of 1 and of 3 epochs, in 78 designs of five
-searches, the log loss fell by 0.06 for each, between 1 epoch and the full training, in 15, by 0.13.
+searches (two of them not kept), the log loss fell by 0.06 for each, between 1 epoch and the full
+training, in 15, by 0.13.
 The others by a regression of nine designs of 1,486 to 18,430 parameters that were trained for 3 and
 for 19 epochs (standard deviation of the rest 0.04), rounded; a quarter of an epoch against one in
 `results/table` and looks of 1 and 3 epochs in `results/front` led to the shorter ones, by eye; that

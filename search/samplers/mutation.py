@@ -57,7 +57,7 @@ class MutationSampler(BaseSampler):
         startup: int = 10,
         parents: int = 20,
         unfit: Sequence[str] = (),
-        so_far: str = "values_so_far",
+        so_far: str = "",
     ) -> None:
         self._generator = np.random.default_rng(seed)
         self._random = RandomSampler(seed)

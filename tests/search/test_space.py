@@ -144,8 +144,14 @@ def test_the_space_reaches_every_layer() -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("search_recipe", [False, True])
-def test_the_first_point_can_be_queued_in_every_space(strict: bool, search_recipe: bool) -> None:
+def test_every_start_can_be_queued_in_every_space(strict: bool, search_recipe: bool) -> None:
     space = Space(strict, search_recipe)
+    for params in space.starts():
+        queued = optuna.create_study()
+        queued.enqueue_trial(params)
+        trial = queued.ask()
+        space.suggest_design(trial)
+        assert trial.params["head"] == params["head"]
     study = optuna.create_study()
     study.enqueue_trial(space.first_params())
     trial = study.ask()
