@@ -129,9 +129,8 @@ class SharedWork:
     def close(self) -> None:
         """Give all claims back."""
         if self._connection is not None:
-            with suppress(SQLAlchemyError):  # it may be lost, and the claims with it
+            with suppress(SQLAlchemyError), self._connection:  # it may be lost, and the claims too
                 self._connection.execute(_GIVE_BACK)
-                self._connection.close()
             self._connection = None
 
 

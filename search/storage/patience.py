@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
 LIMIT_SECONDS = 600.0
 """How long a server may be away before a driver gives up."""
@@ -67,7 +67,7 @@ class PatientStorage(RDBStorage):
         while True:
             try:
                 answer = step()
-            except (StorageInternalError, DBAPIError) as error:
+            except (StorageInternalError, DBAPIError, PendingRollbackError) as error:
                 if self.engine.dialect.name == "sqlite" or not is_away(error) or self._give_up():
                     raise
                 time.sleep(pause * random.uniform(0.5, 1.0))
@@ -111,10 +111,11 @@ def is_away(error: BaseException) -> bool:
     """Whether a fault may pass when it is tried again: a server that cannot be reached or is full.
 
     A server that shuts down, starts, has no room for a connection or ends a deadlock says so by
-    an operational error, too.
+    an operational error, too. Optuna answers some operational errors with another statement in the
+    same transaction, which a lost connection refuses until it is rolled back.
     """
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return isinstance(cause, OperationalError | InterfaceError) or (
+    return isinstance(cause, OperationalError | InterfaceError | PendingRollbackError) or (
         isinstance(cause, DBAPIError) and cause.connection_invalidated
     )
 

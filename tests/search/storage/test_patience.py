@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from benchmarks.postgres import Server
 
 
+CUT_ALL = sqlalchemy.text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+)
+
+
 def fault(kind: type[Exception] = OperationalError) -> Exception:
     return kind("SELECT 1", {}, Exception("gone"))
 
@@ -61,14 +67,28 @@ def test_a_connection_that_was_cut_is_made_again(postgres: Server) -> None:
     with driver(postgres.fresh()) as only, driver(only.storage.url) as other:
         trial = only.ask()
         with other.storage.engine.begin() as connection:
-            connection.execute(
-                sqlalchemy.text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
-                )
-            )
+            connection.execute(CUT_ALL)
         trial.set_user_attr("still", "here")
         assert only.look(0).user_attrs["still"] == "here"
+
+
+def test_a_connection_that_is_cut_between_two_statements_of_a_step_is_made_again(
+    postgres: Server,
+) -> None:
+    with driver(postgres.fresh()) as only, driver(only.storage.url) as other:
+        only.ask()
+        cut: list[str] = []
+
+        def cut_once(_: object, __: object, statement: str, *___: object) -> None:
+            if "ORDER BY trials.trial_id" in statement and not cut:  # Optuna has another for it
+                cut.append(statement)
+                with other.storage.engine.begin() as connection:
+                    connection.execute(CUT_ALL)
+
+        only.storage.say = str
+        sqlalchemy.event.listen(only.storage.engine, "before_cursor_execute", cut_once)
+        assert len(only.study.get_trials()) == 1
+        assert cut
 
 
 def test_patience_has_an_end(postgres: Server) -> None:
