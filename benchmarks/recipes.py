@@ -76,18 +76,25 @@ VARIANTS: dict[str, Recipe] = {
     ).with_augmentation_strength(0.5),
     "decay 1e-5, batch 64": replace(_DEFAULT, weight_decay=1e-5, batch_size=64),
     "decay 1e-5, warm-up 0.15": replace(_DEFAULT, weight_decay=1e-5, warm_up=0.15),
+    "batch 64": replace(_DEFAULT, batch_size=64),
+    "half the augmentation": _DEFAULT.with_augmentation_strength(0.5),
+    "batch 64, half the augmentation": replace(_DEFAULT, batch_size=64).with_augmentation_strength(
+        0.5
+    ),
 }
 """Recipes to compare, the first with all others."""
 
 
-def trainings(epochs: list[int], seeds: int, designs: list[str]) -> list[Training]:
+def trainings(
+    epochs: list[int], seeds: int, designs: list[str], recipes: list[str]
+) -> list[Training]:
     """Every training of the comparison, the cheap ones first, all recipes of one seed together."""
     return [
-        Training(name, DESIGNS[name], recipe_name, recipe, length, seed)
+        Training(name, DESIGNS[name], recipe, VARIANTS[recipe], length, seed)
         for length in sorted(epochs)
         for seed in range(1, seeds + 1)
         for name in designs
-        for recipe_name, recipe in VARIANTS.items()
+        for recipe in recipes
     ]
 
 
@@ -141,11 +148,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, nargs="+", default=[3, 8, 19], metavar="N")
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
+    parser.add_argument("--recipes", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="start none after this")
     options = parser.parse_args(arguments)
     if not options.show:
-        orders = trainings(options.epochs, options.seeds, options.designs)
+        orders = trainings(options.epochs, options.seeds, options.designs, options.recipes)
         train_all(orders, options.folder, options.workers, options.timeout)
     rows = compare(pd.read_csv(options.folder / "trainings.csv"))
     Console(highlight=False, width=130).print(as_table(rows))
