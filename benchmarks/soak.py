@@ -8,7 +8,8 @@ worker, the command itself or its whole process group gets SIGKILL; the same com
 until the search is done, and the next search begins. After each kill: no trial, and no final run,
 that was finished before is missing or another than it was; every CSV file parses and holds nothing
 that the database does not. At each search's end: exactly as many trained designs as asked for, none
-twice, no trial running or waiting, every final run there once, every table as the database says.
+twice, no trial running, every final run there once, every table as the database says. Proposals
+that wait in the queue when the study is full are counted: what was under way at a kill may be one.
 Exit status 1 if any of it fails.
 """
 
@@ -214,6 +215,7 @@ class Soak:
         self.counts["trained"] += len(trained)
         self.counts["trials"] += len(now.trials)
         self.counts["final runs"] += len(now.runs)
+        self.counts["waiting"] += now.unfinished - now.running
         self.note(status != 0, f"{folder}: exit status {status}")
         self.note(len(trained) != self.trials, f"{folder}: {len(trained)} trained designs")
         self.note(max(designs.values()) > 1, f"{folder}: a design was trained twice")
@@ -273,7 +275,8 @@ def summary(soak: Soak, minutes: float) -> str:
         f"{soak.trials} trained designs, in {minutes:.0f} minutes.",
         f"{soak.counts['trials']} trials, {soak.counts['trained']} of them trained, and "
         f"{soak.counts['final runs']} final runs stood at the end; {soak.counts['tables']:,} "
-        f"tables were read in {soak.counts['checks']} checks.",
+        f"tables were read in {soak.counts['checks']} checks. {soak.counts['waiting']} proposals "
+        "wait for a larger study.",
         f"Faults: {len(soak.faults)}.",
     ]
     return "\n".join([*lines, *soak.faults])

@@ -92,7 +92,7 @@ def test_recipes_are_compared_seed_by_seed() -> None:
 
 
 def test_every_recipe_is_compared_at_every_length_and_size() -> None:
-    orders = recipes.trainings([19, 3], 2, ["assignment"])
+    orders = recipes.trainings([19, 3], 2, ["assignment"], list(recipes.VARIANTS))
     assert len(orders) == 2 * 2 * len(recipes.VARIANTS)
     assert [order.budget_epochs for order in orders] == sorted(o.budget_epochs for o in orders)
     assert len({order.key for order in orders}) == len(orders)

@@ -94,7 +94,7 @@ def test_a_search_ends_whole_though_a_node_is_killed(nodes: Any, tmp_path: Path)
     config = StudyConfig(seed=7, epochs=2, train_images=500, rules=Rules(target=0.01))
     machine = replace(MACHINE, ray_address=nodes.address)
     run = RunConfig(
-        results=tmp_path, trials=8, workers=2, finalists=1, seeds=2, executor="ray",
+        results=tmp_path, trials=5, workers=2, finalists=1, seeds=2, executor="ray",
         machine=machine, quiet=True,
     )  # fmt: skip
     [node] = nodes.worker_nodes
@@ -118,7 +118,7 @@ def test_a_search_ends_whole_though_a_node_is_killed(nodes: Any, tmp_path: Path)
     assert outcome.is_yes
     study = read_study(tmp_path / "mnist")
     trained = study.trials[study.trials["state"].isin(["passed", "missed", "pruned"])]
-    assert len(trained) == 8
+    assert len(trained) == 5
     assert not trained["fingerprint"].duplicated().any()
     assert set(study.tables["confirmations"]["state"]) == {"done"}
     whole = trained[trained["state"] != "pruned"]
