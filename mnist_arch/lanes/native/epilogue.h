@@ -43,7 +43,7 @@ struct TileTask {
   uint64_t seed;
   int64_t first_image;
   int valid;             // images in the tile; the other lanes are padding
-  const float* factors;  // [channel][16]: dropout of channels, or null
+  const float* factors;  // [channel][lane]: dropout of channels, or null
   bool drop;             // whether element-wise dropout is active
 };
 

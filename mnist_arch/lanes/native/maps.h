@@ -1,6 +1,6 @@
 // Maps of one tile, and sums over them.
 //
-// Maps are [channel][row][column][16]. A map that is read by a convolution carries padding
+// Maps are [channel][row][column][lane]. A map that is read by a convolution carries padding
 // of zero columns: before the first row and after each row, so that neighbouring rows
 // share theirs and column -1 or column `width` of any row reads zero. Rows have no such border:
 // the loop over kernel rows is clipped instead, which also saves their multiplications.
@@ -26,7 +26,7 @@ struct Layout {
       : channels(channels_), height(height_), width(width_), padding(padding_) {
     row = long(width + padding) * kTile;
     const long pixels = padding + long(height) * (width + padding);
-    channel = (pixels | 1) * kTile; // an odd number of cache lines: channels spread over the sets
+    channel = (pixels | 1) * kTile; // an odd number of vectors: channels spread over the sets
     size = channels * channel;
   }
   long origin() const { return long(padding) * kTile; } // row 0, column 0 of channel 0

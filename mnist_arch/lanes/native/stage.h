@@ -30,7 +30,7 @@ struct Stage {
   // Per tile, so that sums can be added up in tile order:
   std::vector<double> bias_sums;  // [tile][channel]
   std::vector<float> weight_sums; // [tile][weight]
-  Buffer factors;                 // [tile][channel][16]: dropout of channels
+  Buffer factors;                 // [tile][channel][lane]: dropout of channels
 
   int channels() const { return spec.value.channels; }
   bool convolves() const { return spec.convolution >= 0; }

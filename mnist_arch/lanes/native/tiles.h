@@ -1,4 +1,4 @@
-// Images one after the other <-> the maps of tiles, in which 16 lie side by side.
+// Images one after the other <-> the maps of tiles, in which kTile lie side by side.
 #pragma once
 
 #include "epilogue.h"
