@@ -83,6 +83,7 @@ define build_sanitized
 	cp -r mnist_arch $(SANITIZED)/ && rm -f $(LANES)/_*.so
 	$(CXX) $(LANES_FLAGS) $(1) $(LANES)/native/lanes.cpp -o $(LANES)/_baseline.so
 	if [ "$$(uname -m)" = x86_64 ]; then \
+	  $(CXX) $(LANES_FLAGS) $(1) -mavx2 -mfma $(LANES)/native/lanes.cpp -o $(LANES)/_avx2.so; \
 	  $(CXX) $(LANES_FLAGS) $(1) -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma \
 	    $(LANES)/native/lanes.cpp -o $(LANES)/_avx512.so; fi
 endef
