@@ -201,7 +201,7 @@ def test_a_kill_in_the_confirmation_costs_the_runs_that_were_under_way(tmp_path:
 
 def test_a_hanging_training_is_ended_and_done_again(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "mnist"
-    process = start(tmp_path, "--trials", "30", "--hang-timeout", "60", *ALONE)
+    process = start(tmp_path, "--trials", "10", "--hang-timeout", "60", *ALONE)
     wait_for_rows(folder / "trials.csv", 1, process)
     [worker] = workers_of(process.pid)
     os.kill(worker, signal.SIGSTOP)
@@ -210,7 +210,7 @@ def test_a_hanging_training_is_ended_and_done_again(tmp_path: Path) -> None:
     told = rb"attempt 1 of 3 on worker 0: no epoch ended for 60 seconds: its process was killed"
     assert re.search(told, output)
     now = checked(folder, Kept({}, {}, 0), tmp_path)
-    assert len(now.trained) == 30
+    assert len(now.trained) == 10
 
 
 def test_a_torn_row_is_left_out_and_mended_at_the_next_start(tmp_path: Path) -> None:
