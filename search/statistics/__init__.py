@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 from mnist_arch.recipe import Judge
 from search.statistics import confidence
@@ -110,7 +110,7 @@ def is_hopeless(
     spread = SEEDS_SPREAD * math.sqrt(max(1.0, target * (1 - target) / (0.994 * (1 - 0.994))))
     variance = spread**2 + (target * (1 - target) / images if judge == "folds" else 0.0)
     error = math.sqrt(variance * (1 / count - 1 / seeds))
-    return bool(sum(accuracies) / count + special.ndtri(CONFIDENCE) * error < target)
+    return bool(sum(accuracies) / count + scipy.special.ndtri(CONFIDENCE) * error < target)
 
 
 def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -188,7 +188,7 @@ def expected_optimism(accuracies: Sequence[float], images: int) -> float | None:
 
 def expected_maximum(count: int) -> float:
     """Expected maximum of `count` independent standard normal variables."""
-    largest = stats.order_statistic(stats.Normal(), n=count, r=count)
+    largest = scipy.stats.order_statistic(scipy.stats.Normal(), n=count, r=count)
     return float(largest.mean())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy
 
 CONFIDENCE = 0.95
 
@@ -133,12 +133,13 @@ def lower_bound(mean: float, spread: Spread) -> float:
 
     def excess(bound: float) -> float:
         variance, freedom = spread(bound)
-        return mean - bound - float(special.stdtrit(freedom, CONFIDENCE)) * math.sqrt(variance)
+        reach = float(scipy.special.stdtrit(freedom, CONFIDENCE)) * math.sqrt(variance)
+        return mean - bound - reach
 
     if excess(0.0) <= 0:
         return 0.0
     top = min(mean, 1 - 1e-9)  # at 1 itself, images have no spread
-    return mean if excess(top) >= 0 else float(optimize.brentq(excess, 0.0, top, xtol=1e-12))
+    return mean if excess(top) >= 0 else float(scipy.optimize.brentq(excess, 0.0, top, xtol=1e-12))
 
 
 def p_value(mean: float, spread: Spread, target: float) -> float:
@@ -149,7 +150,7 @@ def p_value(mean: float, spread: Spread, target: float) -> float:
     variance, freedom = spread(target)
     if variance == 0:
         return 0.0 if mean >= target else 1.0
-    return float(special.stdtr(freedom, (target - mean) / math.sqrt(variance)))
+    return float(scipy.special.stdtr(freedom, (target - mean) / math.sqrt(variance)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -194,7 +195,7 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
     mean = float(gaps.mean())
     if len(gaps) < 2 or np.ptp(gaps) < 1e-12:
         return Comparison(len(gaps), mean)
-    tested = stats.ttest_rel(first, second)
+    tested = scipy.stats.ttest_rel(first, second)
     low, high = tested.confidence_interval(CONFIDENCE)
     return Comparison(len(gaps), mean, float(low), float(high), float(tested.pvalue))
 
@@ -246,6 +247,6 @@ def _interval(runs: int, mean: float, variance: float, freedom: float) -> Compar
     if variance <= 0:
         return Comparison(runs, mean)
     error = math.sqrt(variance)
-    reach = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
-    p_value = 2 * float(special.stdtr(freedom, -abs(mean) / error))
+    reach = float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    p_value = 2 * float(scipy.special.stdtr(freedom, -abs(mean) / error))
     return Comparison(runs, mean, mean - reach, mean + reach, p_value, any_images=True)
