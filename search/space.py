@@ -54,6 +54,12 @@ _ASSIGNMENT_WIDTHS = (10, 10, 20, 20, 20, 30)
 _SEPARABLE_WIDTHS = (16, 16, 32, 16, 24, 32)
 """Of `published-4392` in `mnist_arch.references`: a convolution and five separable blocks."""
 
+_SMALLEST_PUBLISHED = 4_392
+
+_LARGER_WIDTHS = (16, 16, 32, 32, 32, 32)
+"""Of the same blocks, wider behind the pool, where a map is small and costs little work: 5,888
+parameters, validation accuracy after 19 epochs 99.51 and 99.43 % (seeds 1 and 2)."""
+
 DEFAULT_RECIPE_PARAMS: dict[str, Any] = {
     "learning_rate": Recipe().learning_rate,
     "weight_decay": Recipe().weight_decay,
@@ -108,8 +114,10 @@ class Space:
         params |= DEFAULT_RECIPE_PARAMS if self.search_recipe else {}
         return params | ({} if self.lengths is None else {"epochs": self.lengths[1]})
 
-    def separable_params(self) -> dict[str, Any]:
-        """The point nearest to `published-4392`, the smallest published network.
+    def separable_params(
+        self, widths: Sequence[int] = _SEPARABLE_WIDTHS, parameters: int = _SMALLEST_PUBLISHED
+    ) -> dict[str, Any]:
+        """The point nearest to `published-4392`, the smallest published network; or one like it.
 
         A search that begins there and at the assignment's design has the best of both kinds of
         layers to change from its first proposals on.
@@ -117,9 +125,9 @@ class Space:
         params = self.first_params() | {
             "activation_first": True, "pool_1_after": 3, "pool_2_distance": 0,
             "dropout_pool_2": False, "pointwise_1": True, "head": self.heads[0],
-            "parameters": min(4_392.0, self._most),
+            "parameters": min(float(parameters), self._most),
         }  # fmt: skip
-        widths = (*_SEPARABLE_WIDTHS, *[32] * (MOST_BLOCKS - len(_SEPARABLE_WIDTHS)))
+        widths = (*widths, *[32] * (MOST_BLOCKS - len(widths)))
         for number, width in enumerate(widths, 1):
             params |= {
                 f"width_{number}": width, f"padding_{number}": "valid", f"dropout_{number}": False
@@ -129,8 +137,15 @@ class Space:
         return params
 
     def starts(self) -> list[dict[str, Any]]:
-        """Where a study begins: its first proposals."""
-        return [self.first_params(), self.separable_params()]
+        """Where a study begins: its first proposals.
+
+        The smallest published network passes by luck only, on the images that a search trains on;
+        a larger one of its layout passes more surely.
+        """
+        starts = [self.first_params(), self.separable_params()]
+        if self._most > _SMALLEST_PUBLISHED:
+            starts.append(self.separable_params(_LARGER_WIDTHS, 6_000))
+        return starts
 
     @property
     def _most(self) -> float:

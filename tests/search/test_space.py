@@ -91,6 +91,20 @@ def test_a_search_also_begins_at_the_smallest_published_network() -> None:
         assert widths is None or channels == [*widths, 10]
 
 
+def test_and_at_a_larger_one_of_that_layout_where_it_is_allowed() -> None:
+    """What is 4,392 parameters small passes by luck only."""
+    sizes = {}
+    for limit in (None, 5_000, 4_392, 3_000):
+        space = Space(parameter_limit=limit)
+        starts = [optuna.trial.FixedTrial(params) for params in space.starts()]
+        designs = [space.suggest_design(fixed) for fixed in starts]  # type: ignore[arg-type]
+        assert len({design.fingerprint for design in designs}) == len(designs)
+        sizes[limit] = [plan(design).parameters for design in designs[1:]]
+    assert sizes[None] == [4_294, 5_888]
+    assert sizes[5_000] == [4_294, pytest.approx(4_900, abs=100)]
+    assert [len(sizes[limit]) for limit in (4_392, 3_000)] == [1, 1]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
 def test_every_trial_suggests_the_same_parameters(seed: int) -> None:
