@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from search.verbs import VERBS
+
 PACKAGES = ("mnist-arch", "torch", "torchvision", "optuna", "pandas", "numpy")
 
 
@@ -90,11 +92,21 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def command(verb: str) -> str:
+    """The command line of this process; or that Python code called for the verb."""
+    program = Path(sys.argv[0])
+    name = program.stem if program.parent.name == "search" else program.name
+    name = name.removeprefix("search.")  # as `python -m search VERB` calls it
+    if name not in VERBS:
+        return f"search.{verb}, called from Python"
+    return shlex.join(["python", "-m", f"search.{name}", *sys.argv[1:]])
+
+
 def run_facts(verb: str, arguments: dict[str, Any], engine: str, device: str) -> dict[str, Any]:
     """What is written down of one run of a command: command, machine, versions, commit."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m search.{verb} {shlex.join(sys.argv[1:])}",
+        "command": command(verb),
         "arguments": arguments,
         "engine": engine,
         "device": device,

@@ -62,15 +62,21 @@ def _protocol(config: StudyConfig) -> list[str]:
 
 def runs_in_words(document: Mapping[str, Any]) -> list[dict[str, str]]:
     """Each command of a study, with its machine, commit and duration in words."""
-    runs = [*(document.get("runs") or ()), *(document.get("confirmations") or ())]
-    return [_run(run) for run in runs if isinstance(run, Mapping)]
+    kinds = {"runs": "search", "confirmations": "confirmation"}
+    return [
+        _run(run, kind)
+        for key, kind in kinds.items()
+        for run in document.get(key) or ()
+        if isinstance(run, Mapping)
+    ]
 
 
-def _run(run: Mapping[str, Any]) -> dict[str, str]:
+def _run(run: Mapping[str, Any], kind: str) -> dict[str, str]:
     machine = run.get("hardware") or {}
     versions = run.get("versions") or {}
     gpu = machine.get("accelerator")
     parts = [
+        kind,
         f"started {run['started']}" if "started" in run else "",
         f"took {duration(run['seconds'])}" if isinstance(run.get("seconds"), int | float) else "",
         f"{gpu}" if gpu else "",

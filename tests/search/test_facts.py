@@ -63,10 +63,26 @@ def test_a_foreign_repository_that_encloses_the_program_is_not_its_commit(tree: 
         assert facts.commit() == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["search.run", "--study", "a b"], "python -m search.run --study 'a b'"),
+        (["/home/me/search/run.py"], "python -m search.run"),  # it confirms at its end, too
+        (["/home/me/ipykernel_launcher.py", "-f", "x.json"], "search.confirm, called from Python"),
+        (["-c"], "search.confirm, called from Python"),
+    ],
+)
+def test_a_command_is_told_as_it_was_typed(
+    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", words)
+    assert facts.command("confirm") == told
+
+
 def test_the_facts_of_a_run_name_its_command_and_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["search.run", "--study", "a b"])
+    monkeypatch.setattr(sys, "argv", ["search.run", "--trials", "3"])
     found = facts.run_facts("run", {"trials": 3}, "torch", "cpu")
-    assert found["command"] == "python -m search.run --study 'a b'"
+    assert found["command"] == "python -m search.run --trials 3"
     assert (found["arguments"], found["engine"], found["device"]) == ({"trials": 3}, "torch", "cpu")
     assert found["hardware"]["cores"] >= 1
     assert found["versions"]["python"].startswith("3.")

@@ -72,7 +72,7 @@ def test_finalists_and_baseline_run_on_fresh_seeds_and_are_judged_on_the_test_im
     assert (last["train_images"], last["epochs"], last["engine"]) == (100, 1, "torch")
     output = capsys.readouterr().out
     assert (
-        "most accurate trial 3; 2 fresh seeds each, 1 epochs on 100 images; 4 runs to do" in output
+        "most accurate trial 3; 2 fresh seeds each, 1 epoch on 100 images; 4 runs to do" in output
     )
     assert "[1/4] trial 3    seed 0   test" in output
     assert "[2/4] trial 1    seed 0   test" in output
@@ -82,7 +82,7 @@ def test_finalists_and_baseline_run_on_fresh_seeds_and_are_judged_on_the_test_im
     assert "Luck: the best of 3 designs" in output
     document = json.loads((folder / "study.json").read_text())
     assert document["confirmations"][0]["workers"] >= 1
-    assert document["confirmations"][0]["command"].startswith("python -m search.confirm")
+    assert document["confirmations"][0]["command"].startswith("search.confirm, called")
     assert document["confirmations"][0]["seconds"] > 0
 
 
