@@ -21,6 +21,11 @@ def points(share: float) -> str:
     return f"{share * 100:.2f}"
 
 
+def counted(number: float, noun: str) -> str:
+    """So many of something: `1 epoch`, `0.25 epochs`, `3 epochs`."""
+    return f"{number:g} {noun}" + ("" if number == 1 else "s")
+
+
 def duration(seconds: float) -> str:
     """Seconds as `42 s`, `7:05` (minutes) or `2:07:05` (hours)."""
     whole = round(seconds)

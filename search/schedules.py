@@ -12,6 +12,7 @@ from typing import Protocol
 
 from search.config import StudyConfig
 from search.evaluate import Budget
+from search.formats import counted
 from search.goals import Goal
 from search.looks import Judged
 
@@ -114,7 +115,7 @@ class Looks:
             goes_on = better < max(1, int(share * (len(looked) + 1)))
         if goes_on:
             return ""
-        return f"not among the best {share:.0%} after a look of {length:g} epochs"
+        return f"not among the best {share:.0%} after a look of {counted(length, 'epoch')}"
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
@@ -184,7 +185,7 @@ class Halving:
         go_on = max(len(seen) // self.factor, 1)
         if accuracy >= seen[-go_on]:
             return ""
-        return f"below the best {_ordinal(self.factor)} after {epoch} epochs"
+        return f"below the best {_ordinal(self.factor)} after {counted(epoch, 'epoch')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from mnist_arch.design import (
     MaxPool,
     Sum,
 )
+from search.formats import counted
 from search.pages.answers import full, trained
 from search.tables.files import StudyTables
 
@@ -121,7 +122,7 @@ def look_columns(study: StudyTables) -> list[tuple[float, str]]:
 def _looks(study: StudyTables) -> list[tuple[str, pd.Series[float]]]:
     table = study.trials.set_index("trial")
     return [
-        (f"after the look of {epochs:g} epochs", table[column].dropna())
+        (f"after the look of {counted(epochs, 'epoch')}", table[column].dropna())
         for epochs, column in look_columns(study)
     ]
 
@@ -145,7 +146,10 @@ def early_measures(study: StudyTables) -> list[tuple[str, pd.Series[float]]]:
     length = study.config.full_epochs
     shorter = [(e, c) for e, c in look_columns(study) if e < length]
     table = study.trials.set_index("trial")
-    found = [(f"look of {epochs:g} epochs", table[column].dropna()) for epochs, column in shorter]
+    found = [
+        (f"look of {counted(epochs, 'epoch')}", table[column].dropna())
+        for epochs, column in shorter
+    ]
     return found or _epochs(study)
 
 

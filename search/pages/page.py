@@ -126,7 +126,8 @@ def _meaning(target: float) -> str:
     return (
         "proven: with fresh seeds, even the 95 % lower bound of the mean reaches the target; "
         "confirmed: the mean does. passed, one seed: the search alone says so, and of one accuracy "
-        f"on 10,000 images {standard_error(target)}."
+        f"on 10,000 images {standard_error(target)}. Each answer was chosen on the validation "
+        "images: on the test images another design may do better."
     )
 
 

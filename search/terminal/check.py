@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from search.foreign.checking import CheckReport, Report, rule_verdicts
 from search.foreign.targets import CheckConfig
-from search.formats import percent, points
+from search.formats import counted, percent, points
 from search.terminal.console import print_table
 from search.terminal.layers import rows_table
 
@@ -115,7 +115,7 @@ def _accuracy_words(training: Report) -> str:
     runs, target = training["runs"], training["target"]
     if training["mean"] is None:
         return f"no training ended, must reach {percent(target)}"
-    count = f"{len(runs)} seed" + ("s" if len(runs) > 1 else "")
+    count = counted(len(runs), "seed")
     words = f"{percent(training['mean'])} after epoch {training['epochs']} ({count}"
     if training["standard_deviation"] is not None:
         words = "mean " + words + f", sd {points(training['standard_deviation'])} points"

@@ -11,7 +11,7 @@ from mnist_arch.recipe import Judge
 from search.config import TRAIN_IMAGES
 from search.confirmation.racing import MOST_TRIES, Race
 from search.final_run import Finalist, FinalRun
-from search.formats import duration, percent, points
+from search.formats import counted, duration, percent, points
 from search.tables import trials
 from search.tables.confirmations import Luck, luck
 from search.tables.describe import describe_widths
@@ -65,14 +65,16 @@ def opening(study: StudyTables, race: Race, missing: int, notes: Sequence[str]) 
     """What is going to be trained: at first `missing` runs."""
     config = study.config
     epochs = sorted({finalist.epochs for finalist in race.current(())})
-    length = " to ".join(str(each) for each in (epochs[0], *epochs[1:][-1:]))
+    length = counted(epochs[-1], "epoch")
+    if len(epochs) > 1:
+        length = f"{epochs[0]} to {length}"
     how = (
         f"{race.seeds} parts of all images, each judged by its own training"
         if race.judge == "folds"
         else f"{race.seeds} fresh seeds each"
     )
     lines = [
-        f"\nConfirmation of study {study.name!r}: {_chosen(race)}; {how}, {length} epochs "
+        f"\nConfirmation of study {study.name!r}: {_chosen(race)}; {how}, {length} "
         f"on {config.train_images or TRAIN_IMAGES:,} images; {missing} runs to do."
     ]
     lines += config.about_data

@@ -161,7 +161,7 @@ def test_six_folds_are_judged_compared_and_shown(
     assert outcome.is_yes
     assert sorted(parts) == [fold for fold in range(6) for _ in range(2)]
     output = capsys.readouterr().out
-    assert "6 parts of all images, each judged by its own training, 1 epochs" in output
+    assert "6 parts of all images, each judged by its own training, 1 epoch" in output
     assert "[ 1/12] trial 3    part 0   unseen" in output
     assert "confirmation by folds: six runs, each judged once on 10,000 unseen" in output
     after = runs(folder)

@@ -105,7 +105,7 @@ def test_who_does_not_go_on_is_told_why() -> None:
     decision = Looks().next_budget(
         StudyConfig(), standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.1, 0.2))
     )
-    assert decision == Decision(None, "not among the best 33% after a look of 1 epochs")
+    assert decision == Decision(None, "not among the best 33% after a look of 1 epoch")
 
 
 def test_only_the_latest_of_the_same_length_are_compared() -> None:

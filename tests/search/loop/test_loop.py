@@ -539,7 +539,7 @@ def test_what_looks_measured_is_told_and_stands_in_the_tables(looking: Search) -
     pruned = record.read(trial)
     assert [look.length for look in pruned.looks] == [0.5, 1.0]
     assert pruned.epochs == ()
-    assert pruned.reason == "not among the best 33% after a look of 1 epochs"
+    assert pruned.reason == "not among the best 33% after a look of 1 epoch"
     told_loss, told_parameters = trial.values
     assert told_loss == pytest.approx(math.log(pruned.predicted_loss or 0))
     table = looking.table
