@@ -91,7 +91,9 @@ def test_a_mistake_and_a_fault_reach_the_driver(tmp_path: Path) -> None:
 
 
 def test_a_search_ends_whole_though_a_node_is_killed(nodes: Any, tmp_path: Path) -> None:
-    config = StudyConfig(seed=7, epochs=2, train_images=500, rules=Rules(target=0.01))
+    config = StudyConfig(
+        seed=7, epochs=2, train_images=500, rules=Rules(target=0.01), schedule="none"
+    )
     machine = replace(MACHINE, ray_address=nodes.address)
     run = RunConfig(
         results=tmp_path, trials=5, workers=2, finalists=1, seeds=2, executor="ray",
@@ -117,10 +119,8 @@ def test_a_search_ends_whole_though_a_node_is_killed(nodes: Any, tmp_path: Path)
     assert killed
     assert outcome.is_yes
     study = read_study(tmp_path / "mnist")
-    trained = study.trials[study.trials["state"].isin(["passed", "missed", "pruned"])]
+    trained = study.trials[study.trials["state"].isin(["passed", "missed"])]
     assert len(trained) == 5
     assert not trained["fingerprint"].duplicated().any()
+    assert (trained["epochs"] == 2).all()
     assert set(study.tables["confirmations"]["state"]) == {"done"}
-    whole = trained[trained["state"] != "pruned"]
-    assert len(whole) >= 1
-    assert (whole["epochs"] == 2).all()
