@@ -26,6 +26,11 @@ def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}" + ("" if number == 1 else "s")
 
 
+def between(least: int, most: int, noun: str) -> str:
+    """From so many of something to so many: `2 to 8 epochs`, or `1 epoch` where they are one."""
+    return counted(most, noun) if least == most else f"{least} to {counted(most, noun)}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as `42 s`, `7:05` (minutes) or `2:07:05` (hours)."""
     whole = round(seconds)

@@ -11,7 +11,7 @@ from mnist_arch.recipe import Judge
 from search.config import TRAIN_IMAGES
 from search.confirmation.racing import MOST_TRIES, Race
 from search.final_run import Finalist, FinalRun
-from search.formats import counted, duration, percent, points
+from search.formats import between, duration, percent, points
 from search.tables import trials
 from search.tables.confirmations import Luck, luck
 from search.tables.describe import describe_widths
@@ -65,9 +65,7 @@ def opening(study: StudyTables, race: Race, missing: int, notes: Sequence[str]) 
     """What is going to be trained: at first `missing` runs."""
     config = study.config
     epochs = sorted({finalist.epochs for finalist in race.current(())})
-    length = counted(epochs[-1], "epoch")
-    if len(epochs) > 1:
-        length = f"{epochs[0]} to {length}"
+    length = between(epochs[0], epochs[-1], "epoch")
     how = (
         f"{race.seeds} parts of all images, each judged by its own training"
         if race.judge == "folds"

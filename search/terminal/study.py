@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from search.formats import duration, percent, standard_error
+from search.formats import between, duration, percent, standard_error
 from search.goals import lengths
 from search.storage import DATABASE
 from search.tables import trials
@@ -45,7 +45,7 @@ def _print_head(console: Console, study: StudyTables) -> None:
     console.print(
         f"Study {study.name!r} in {study.folder}: {counts or 'no trial yet'}; "
         f"{duration(study.document['seconds'])} of search, seed {config.seed}, "
-        f"{least if least == most else f'{least} to {most}'} epochs, protocol {config.protocol}.",
+        f"{between(least, most, 'epoch')}, protocol {config.protocol}.",
         soft_wrap=True,
     )
     for sentence in config.about_data:

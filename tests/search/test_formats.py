@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.formats import counted, duration, percent, points
+from search.formats import between, counted, duration, percent, points
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,10 @@ from search.formats import counted, duration, percent, points
 )
 def test_one_of_something_is_not_said_in_the_plural(number: float, words: str) -> None:
     assert counted(number, "epoch") == words
+
+
+def test_a_span_of_one_number_is_that_number() -> None:
+    assert [between(2, 8, "epoch"), between(1, 1, "epoch")] == ["2 to 8 epochs", "1 epoch"]
 
 
 def test_shares_are_percentages_and_durations_are_read_at_a_glance() -> None:
