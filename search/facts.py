@@ -95,11 +95,10 @@ def _git(*arguments: str) -> str:
 def command(verb: str) -> str:
     """The command line of this process; or that Python code called for the verb."""
     program = Path(sys.argv[0])
-    name = program.stem if program.parent.name == "search" else program.name
-    name = name.removeprefix("search.")  # as `python -m search VERB` calls it
-    if name not in VERBS:
+    module = f"search.{program.stem}" if program.parent.name == "search" else program.name
+    if module.removeprefix("search.") not in VERBS or not module.startswith("search."):
         return f"search.{verb}, called from Python"
-    return shlex.join(["python", "-m", f"search.{name}", *sys.argv[1:]])
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def run_facts(verb: str, arguments: dict[str, Any], engine: str, device: str) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def test_a_foreign_repository_that_encloses_the_program_is_not_its_commit(tree: 
         (["search.run", "--study", "a b"], "python -m search.run --study 'a b'"),
         (["/home/me/search/run.py"], "python -m search.run"),  # it confirms at its end, too
         (["/home/me/ipykernel_launcher.py", "-f", "x.json"], "search.confirm, called from Python"),
+        (["/home/me/bin/train"], "search.confirm, called from Python"),  # another program
         (["-c"], "search.confirm, called from Python"),
     ],
 )
