@@ -63,10 +63,10 @@ def propose(driver: Driver, config: StudyConfig) -> Proposal:
         plan, rejections = _checked(design, config, epochs)
         if rejections:
             record.write_rejections(trial, rejections)
-    known = driver.look(trial.number).constraints  # of a trial that was cut short
-    for name, value in GOALS[config.goal].constraints(rejections).items():
-        if name not in known:
-            trial.set_constraint(name, value)
+        known = trial.constraints  # of a trial that was cut short
+        for name, value in GOALS[config.goal].constraints(rejections).items():
+            if name not in known:
+                trial.set_constraint(name, value)
     identity = record.identity(design, searched, epochs if space.lengths else None)
     return Proposal(trial, design, recipe, epochs, identity, plan)
 

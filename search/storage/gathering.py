@@ -1,4 +1,4 @@
-"""Gathering: what is noted of a trial in one go is stored in one transaction.
+"""Gathering: what is noted of a trial in one go is stored in one transaction, and read in another.
 
 Optuna stores every parameter and every attribute in a transaction of its own. A proposal has more
 than sixty, which was two thirds of what the search itself costs a trial
@@ -8,19 +8,21 @@ than sixty, which was two thirds of what the search itself costs a trial
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
-from sqlalchemy import Connection, text
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import ColumnElement, Connection, text
 
 from search.storage.patience import PatientStorage
+from search.storage.reading import TRIALS, read_trials
 
 
 class GatheringStorage(PatientStorage):
-    """Optuna's storage, which can store many parameters and user attributes of trials together."""
+    """Optuna's storage, which can store many parameters and attributes of trials together."""
 
     _gathered: list[tuple[str, dict[str, Any]]] | None = None
 
@@ -70,13 +72,45 @@ class GatheringStorage(PatientStorage):
         values = {"trial": trial_id, "key": key, "value": json.dumps(value)}
         self._gathered.append((_ATTRIBUTE, values))
 
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Store an attribute of Optuna's own, now or at the end of the block."""
+        if self._gathered is None:
+            super().set_trial_system_attr(trial_id, key, value)
+            return
+        values = {"trial": trial_id, "key": key, "value": json.dumps(value)}
+        self._gathered.append((_SYSTEM_ATTRIBUTE, values))
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """A trial as it is stored; raises `KeyError` if there is none."""
+        (trial,) = self._read(TRIALS.c.trial_id == trial_id) or (None,)
+        if trial is None:
+            raise KeyError(f"there is no trial with the id {trial_id}")
+        return trial
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        included = [each for each in included_trial_ids if each <= trial_id_greater_than]
+        wanted = (TRIALS.c.trial_id > trial_id_greater_than) | TRIALS.c.trial_id.in_(included)
+        found = self._read((TRIALS.c.study_id == study_id) & wanted)
+        if not found:
+            self.get_study_name_from_id(study_id)  # a study that is not there is a `KeyError`
+        return [trial for trial in found if states is None or trial.state in states]
+
+    def _read(self, which: ColumnElement[bool]) -> list[FrozenTrial]:
+        return self.transaction(lambda connection: read_trials(connection, which))
+
 
 def _store(connection: Connection, gathered: Sequence[tuple[str, dict[str, Any]]]) -> None:
     for trial in {values["trial"] for _, values in gathered}:
         state = connection.execute(_STATE, {"trial": trial}).scalar_one()
         if state not in ("RUNNING", "WAITING"):
             raise UpdateFinishedTrialError(f"trial {trial} has ended: {state}")
-    for statement in (_PARAMETER, _ATTRIBUTE):
+    for statement in (_PARAMETER, _ATTRIBUTE, _SYSTEM_ATTRIBUTE):
         rows = [values for kind, values in gathered if kind == statement]
         if rows:
             connection.execute(text(statement), rows)
@@ -88,7 +122,9 @@ _PARAMETER = (
     "VALUES (:trial, :name, :value, :distribution) "
     "ON CONFLICT (trial_id, param_name) DO NOTHING"  # a step that is done again
 )
-_ATTRIBUTE = (
-    "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value) "
+_ATTRIBUTE, _SYSTEM_ATTRIBUTE = (
+    f"INSERT INTO trial_{kind}_attributes (trial_id, key, value_json) "
+    "VALUES (:trial, :key, :value) "
     "ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json"
+    for kind in ("user", "system")
 )

@@ -35,6 +35,19 @@ def test_what_is_gathered_is_stored_as_optuna_would_have_stored_it(url: str) -> 
         assert {key: stored.user_attrs[key] for key in told} == told
 
 
+def test_constraints_are_gathered_too(url: str) -> None:
+    with driver(url) as each:
+        one, other = each.ask(), each.ask()
+        other.set_constraint("parameters", 0.5)
+        other.set_constraint("epochs", -1.0)
+        with each.gathered():
+            one.set_constraint("parameters", 0.5)
+            one.set_constraint("epochs", -1.0)
+            assert each.look(0).constraints == {}
+        assert each.look(0).constraints == each.look(1).constraints
+        assert each.look(0).constraints == {"parameters": 0.5, "epochs": -1.0}
+
+
 def test_nothing_is_stored_before_the_end_and_all_of_it_then(url: str) -> None:
     with driver(url) as each, opened_storage(url) as seen:
         trial = each.ask()
