@@ -8,6 +8,7 @@ that Optuna's joint space (the intersection over trials) is the whole space. No 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -335,19 +336,21 @@ def scaled(
     that design is returned.
     """
 
-    def at(exponent: float) -> Design:
-        return design_of([max(_LEAST_WIDTH, round(width * 2**exponent)) for width in widths])
+    def at(exponent: float) -> tuple[int, ...]:
+        return tuple(max(_LEAST_WIDTH, round(width * 2**exponent)) for width in widths)
+
+    @functools.cache  # the last halvings move no width
+    def fits(some: tuple[int, ...]) -> bool:
+        return _fits(design_of(some), parameters)
 
     low, high = -4.0, 5.0
-    best = at(low)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        design = at(middle)
-        if _fits(design, parameters):
-            low, best = middle, design
+        if fits(at(middle)):
+            low = middle
         else:
             high = middle
-    return best
+    return design_of(at(low))
 
 
 def work(walked: Plan) -> int:
