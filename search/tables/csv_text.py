@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +24,21 @@ def to_csv(frame: pd.DataFrame, header: bool = True) -> str:
     texts = frame.select_dtypes(include=["object", "str"])
     harmless = frame.assign(**{str(name): texts[name].map(_quoted) for name in texts})
     return str(harmless.to_csv(index=False, header=header, lineterminator="\n"))
+
+
+def lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as lines of a CSV file with these columns, as `to_csv` writes them in a frame.
+
+    For a few rows: to make and write a frame takes many times as long.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else _quoted(value)
 
 
 def _quoted(value: object) -> object:

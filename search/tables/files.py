@@ -26,7 +26,7 @@ from search.names import did_you_mean
 from search.record import TRAINED, TrialRecord
 from search.storage import DATABASE
 from search.tables import confirmations, trials
-from search.tables.csv_text import read_csv, to_csv
+from search.tables.csv_text import lines, read_csv, to_csv
 from search.tables.trials import Row
 
 REWRITE_SECONDS, REWRITE_SHARE = 2.0, 0.01
@@ -97,11 +97,11 @@ class StudyFiles:
         if self._is_behind or not self.is_writer():
             self.rewrite()
             return
-        self._append("trials", self._trials_frame([row]))
-        if epochs:
-            self._append("epochs", trials.epochs_frame(epochs, self.identity))
-        if rejections:
-            self._append("rejections", trials.rejections_frame(rejections, self.identity))
+        config = self.config
+        columns = trials.trial_columns(config.look_lengths, config.warm_start is not None)
+        self._append("trials", [row], columns)
+        self._append("epochs", epochs, trials.EPOCH_COLUMNS)
+        self._append("rejections", rejections, trials.REJECTION_COLUMNS)
         if time.monotonic() >= self._next_rewrite:
             self.rewrite()
 
@@ -127,9 +127,16 @@ class StudyFiles:
             frame.insert(len(frame.columns) - 1, "warm_start", self.config.warm_start)
         return frame
 
-    def _append(self, name: str, frame: pd.DataFrame) -> None:
-        text = to_csv(self._with_origin(frame), header=False)
-        files.append_text(self.folder / f"{name}.csv", text)
+    def _append(self, name: str, rows: Sequence[Row], columns: Sequence[str]) -> None:
+        """Append rows to a table as `frames` will tell them."""
+        config = self.config
+        same = {"study": self.identity, "selected_on_test": config.selected_on_test}
+        if config.warm_start is not None:
+            columns = [*columns[:-1], "warm_start", columns[-1]]
+            same["warm_start"] = config.warm_start
+        if rows:
+            text = lines([row | same for row in rows], columns)
+            files.append_text(self.folder / f"{name}.csv", text)
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """All tables of the study by name."""

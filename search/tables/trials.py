@@ -76,6 +76,12 @@ def look_columns(lengths: Sequence[float]) -> list[str]:
     return [*figures, "predicted_loss"]
 
 
+def trial_columns(looks: Sequence[float] = (), is_warm: bool = False) -> list[str]:
+    """The columns of `trials.csv`, see `trials_frame`."""
+    more = [*look_columns(looks), *["from_trial"] * is_warm]
+    return [*TRIAL_COLUMNS[:-1], *more, TRIAL_COLUMNS[-1]]
+
+
 def trial_row(record: TrialRecord, target: float) -> Row:
     """A trial's row of `trials.csv`; `target` is the share in [0, 1] that counts as a pass."""
     row: Row = {
@@ -142,21 +148,26 @@ def _epoch_cells(record: TrialRecord, target: float) -> Row:
 
 
 def epoch_rows(record: TrialRecord) -> list[Row]:
-    """A trial's rows of `epochs.csv`."""
+    """A trial's rows of `epochs.csv`, shorter trainings first."""
     if record.state not in LOOKED_AT:
         return []
     trainings = [(each.length, each.epochs) for each in record.looks]
     trainings += [(float(len(record.epochs)), record.epochs)] if record.epochs else []
     return [
-        {"trial": record.number, "look": look, **asdict(epoch)}
-        for look, epochs in trainings
+        {"trial": record.number, "look": look, **asdict(epoch)} | _short_times(epoch)
+        for look, epochs in sorted(trainings, key=lambda training: training[0])
         for epoch in epochs
     ]
 
 
+def _short_times(epoch: EpochRecord) -> Row:
+    return {name: round(getattr(epoch, name), digits) for name, digits in _TIME_DIGITS.items()}
+
+
 def rejection_rows(record: TrialRecord) -> list[Row]:
-    """A trial's rows of `rejections.csv`, one a broken limit."""
-    return [{"trial": record.number, **asdict(broken)} for broken in record.rejections]
+    """A trial's rows of `rejections.csv`, one a broken limit, by its name."""
+    broken = sorted(record.rejections, key=lambda rejection: rejection.limit)
+    return [{"trial": record.number, **asdict(each)} for each in broken]
 
 
 def trials_frame(
@@ -171,8 +182,7 @@ def trials_frame(
     `looks` are the lengths of the study's looks, in epochs; a study that learns from an earlier
     one, `is_warm`, has the column `from_trial`.
     """
-    more = [*look_columns(looks), *["from_trial"] * is_warm]
-    columns = [*TRIAL_COLUMNS[:-1], *more, TRIAL_COLUMNS[-1]]
+    columns = trial_columns(looks, is_warm)
     frame = pd.DataFrame(list(rows), columns=columns).sort_values("trial")
     frame["selected_on_test"], frame["study"] = selected_on_test, study
     return whole_numbers(frame)
@@ -183,7 +193,7 @@ def epochs_frame(rows: Iterable[Row], study: str) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=list(EPOCH_COLUMNS)).sort_values(
         ["trial", "look", "epoch"], kind="stable"
     )
-    return frame.assign(study=study).round(_TIME_DIGITS).reset_index(drop=True)
+    return frame.assign(study=study).reset_index(drop=True)
 
 
 def rejections_frame(rows: Iterable[Row], study: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.tables.csv_text import read_csv, to_csv
+from search.tables.csv_text import lines, read_csv, to_csv
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1)
 
@@ -37,6 +37,24 @@ def test_every_text_is_read_back_as_it_was(cells: list[str]) -> None:
 def test_numbers_and_plain_text_are_written_as_they_are() -> None:
     frame = pd.DataFrame({"a": [-1.5, 2.0], "b": ["8v 16 M", None], "c": [-3, 4]})
     assert to_csv(frame) == "a,b,c\n-1.5,8v 16 M,-3\n2.0,,4\n"
+
+
+cells = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(), texts,
+    st.sampled_from(["=1", "'@", 'say "so"', "a, b"]),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from("abcde"), cells))
+def test_a_row_is_written_as_in_a_frame(row: dict[str, object]) -> None:
+    frame = pd.DataFrame([row], columns=list("edcba"))
+    assert lines([row], list("edcba")) == to_csv(frame, header=False)
+
+
+def test_rows_are_written_one_below_the_other_and_others_not_at_all() -> None:
+    rows = [{"a": 1, "b": "x"}, {"b": None, "a": 0.5, "c": 7}]
+    assert lines(rows, ["b", "a"]) == "x,1\n,0.5\n"
+    assert lines([], ["b", "a"]) == ""
 
 
 @pytest.mark.parametrize("torn", range(1, 9))
