@@ -5,6 +5,7 @@ Every spec is valid once constructed; every fault raises `DesignError` with rule
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -127,7 +128,8 @@ _FIRST_FIELDS = {
 """Fields with a default that a layer's JSON held from its start: fingerprints were made so."""
 
 
-def _told(layer: Layer) -> dict[str, Any]:
+@functools.lru_cache(maxsize=4096)  # a search tells the same layers again and again
+def _told(layer: Layer) -> Mapping[str, Any]:
     """The fields of a layer that its JSON tells.
 
     A field that was added later is left out where the others make the same layer, so that a new

@@ -15,10 +15,10 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Connection, text
+from sqlalchemy import Connection, text
 
 from search.storage.patience import PatientStorage
-from search.storage.reading import TRIALS, read_trials
+from search.storage.reading import ONE, SOME, Which, read_trials
 
 
 class GatheringStorage(PatientStorage):
@@ -82,10 +82,10 @@ class GatheringStorage(PatientStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """A trial as it is stored; raises `KeyError` if there is none."""
-        (trial,) = self._read(TRIALS.c.trial_id == trial_id) or (None,)
-        if trial is None:
+        found = self._read(ONE, trial=trial_id)
+        if not found:
             raise KeyError(f"there is no trial with the id {trial_id}")
-        return trial
+        return found[0]
 
     def _get_trials(
         self,
@@ -94,15 +94,14 @@ class GatheringStorage(PatientStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        included = [each for each in included_trial_ids if each <= trial_id_greater_than]
-        wanted = (TRIALS.c.trial_id > trial_id_greater_than) | TRIALS.c.trial_id.in_(included)
-        found = self._read((TRIALS.c.study_id == study_id) & wanted)
+        some = list(included_trial_ids)
+        found = self._read(SOME, study=study_id, after=trial_id_greater_than, among=some)
         if not found:
             self.get_study_name_from_id(study_id)  # a study that is not there is a `KeyError`
         return [trial for trial in found if states is None or trial.state in states]
 
-    def _read(self, which: ColumnElement[bool]) -> list[FrozenTrial]:
-        return self.transaction(lambda connection: read_trials(connection, which))
+    def _read(self, which: Which, **values: object) -> list[FrozenTrial]:
+        return self.transaction(lambda connection: read_trials(connection, which, **values))
 
 
 def _store(connection: Connection, gathered: Sequence[tuple[str, dict[str, Any]]]) -> None:

@@ -18,30 +18,39 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, bindparam
 
-TRIALS = models.TrialModel.__table__
+_TRIALS = models.TrialModel.__table__
 _VALUES = models.TrialValueModel.__table__
 _PARAMETERS = models.TrialParamModel.__table__
 _USER_ATTRIBUTES = models.TrialUserAttributeModel.__table__
 _SYSTEM_ATTRIBUTES = models.TrialSystemAttributeModel.__table__
 _INTERMEDIATE = models.TrialIntermediateValueModel.__table__
 
+ONE = _TRIALS.c.trial_id == bindparam("trial")
+"""Which trials: the one with the id `trial`."""
 
-def read_trials(connection: Connection, which: ColumnElement[bool]) -> list[FrozenTrial]:
-    """The trials that meet a condition on `TRIALS`, by their ids, as Optuna reads them itself."""
-    trials = connection.execute(
-        sqlalchemy.select(TRIALS).where(which).order_by(TRIALS.c.trial_id)
-    ).all()
-    values, parameters, user, system, intermediate = (
-        _rows(connection, table, which)
+SOME = (_TRIALS.c.study_id == bindparam("study")) & (
+    (_TRIALS.c.trial_id > bindparam("after"))
+    | _TRIALS.c.trial_id.in_(bindparam("among", expanding=True))
+)
+"""Which trials: those of a `study` whose ids are greater than `after` or `among` some."""
+
+Which = ColumnElement[bool]
+
+
+def read_trials(connection: Connection, which: Which, **values: object) -> list[FrozenTrial]:
+    """The trials that are `ONE` or `SOME` with these values, by their ids, as Optuna reads them."""
+    trials = connection.execute(_statement(_TRIALS, which), values).all()
+    objectives, parameters, user, system, intermediate = (
+        _rows(connection.execute(_statement(table, which), values))
         for table in (_VALUES, _PARAMETERS, _USER_ATTRIBUTES, _SYSTEM_ATTRIBUTES, _INTERMEDIATE)
     )
     found = []
     for trial in trials:
         id_ = trial.trial_id
         distributions = {p.param_name: _distribution(p.distribution_json) for p in parameters[id_]}
-        by_objective = sorted(values[id_], key=lambda value: int(value.objective))
+        by_objective = sorted(objectives[id_], key=lambda value: int(value.objective))
         found.append(
             FrozenTrial(
                 number=trial.number,
@@ -64,15 +73,19 @@ def read_trials(connection: Connection, which: ColumnElement[bool]) -> list[Froz
     return found
 
 
-def _rows(
-    connection: Connection, table: sqlalchemy.FromClause, which: ColumnElement[bool]
-) -> dict[int, list[Any]]:
-    """The rows of a table that belong to the trials, by trial, in the order they were stored."""
-    key = next(iter(table.primary_key))
-    of_trials = table.join(TRIALS, TRIALS.c.trial_id == table.c.trial_id)
-    rows = sqlalchemy.select(table).select_from(of_trials).where(which).order_by(key)
+@functools.cache  # or SQLAlchemy builds each anew, which takes as long as the database
+def _statement(table: FromClause, which: Which) -> Select[Any]:
+    """The rows of a table that belong to some trials, in the order in which they were stored."""
+    rows = sqlalchemy.select(table).where(which).order_by(*table.primary_key)
+    if table is _TRIALS:
+        return rows
+    return rows.join_from(table, _TRIALS, table.c.trial_id == _TRIALS.c.trial_id)
+
+
+def _rows(rows: Iterable[Any]) -> dict[int, list[Any]]:
+    """Rows by the id of their trial."""
     found: dict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(rows):
+    for row in rows:
         found[row.trial_id].append(row)
     return found
 
