@@ -29,7 +29,7 @@ from search.tables import confirmations, trials
 from search.tables.csv_text import lines, read_csv, to_csv
 from search.tables.trials import Row
 
-REWRITE_SECONDS, REWRITE_SHARE = 2.0, 0.01
+REWRITE_SECONDS, REWRITE_SHARE = 2.0, 0.003
 """Tables of all trials are written at most so often, and for at most this share of the time."""
 
 CATCH_UP_SECONDS = 20.0

@@ -38,7 +38,7 @@ class SearchProgress:
         self._start = time.monotonic()
         self._best: tuple[float, int] | None = None
         live = console.is_terminal and not quiet
-        self._live = Live(console=console, refresh_per_second=4, transient=True) if live else None
+        self._live = Live(console=console, refresh_per_second=1, transient=True) if live else None
 
     def __enter__(self) -> Self:
         if self._live:

@@ -9,7 +9,7 @@ import pandas as pd
 from mnist_arch.data import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
 from search.config import StudyConfig
-from search.formats import duration, percent, points, standard_error
+from search.formats import counted, duration, percent, points, standard_error
 from search.goals import lengths
 from search.record import TO_THE_END, TRAINED
 from search.run_config import RunConfig
@@ -77,10 +77,10 @@ def closing(study: StudyTables, more_follows: bool) -> str:
     broken = f", {states['broken']} that the machine failed" if "broken" in states else ""
     lines = [
         "",
-        f"{trained} designs trained: {trials.counts_in_words(states, TRAINED)}. Not trained: "
-        f"{states.get('screened', 0):,} screened (after a short look at the most), "
-        f"{states.get('rejected', 0)} proposals rejected by the rules, "
-        f"{states.get('duplicate', 0)} duplicates{broken}.",
+        f"{counted(trained, 'design')} trained: {trials.counts_in_words(states, TRAINED)}. "
+        f"Not trained: {states.get('screened', 0):,} screened (after a short look at the most), "
+        f"{counted(states.get('rejected', 0), 'proposal')} rejected by the rules, "
+        f"{counted(states.get('duplicate', 0), 'duplicate')}{broken}.",
         *([study.config.origin] if study.config.origin else []),
         *_best_lines(study),
     ]

@@ -139,7 +139,7 @@ def test_trials_that_the_machine_failed_are_counted(tmp_path: Path) -> None:
     written.load([trial(1, small(4), 0.7), replace(trial(2, small(8), 0.1, "broken"), epochs=())])
     written.rewrite()
     words = closing(open_study(folder), False)
-    assert "1 designs trained: 1 passed" in words
+    assert "1 design trained: 1 passed" in words
     assert "0 duplicates, 1 that the machine failed." in words
 
 
