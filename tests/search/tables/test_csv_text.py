@@ -52,7 +52,7 @@ def test_a_row_is_written_as_in_a_frame(row: dict[str, object]) -> None:
 
 
 def test_rows_are_written_one_below_the_other_and_others_not_at_all() -> None:
-    rows = [{"a": 1, "b": "x"}, {"b": None, "a": 0.5, "c": 7}]
+    rows: list[dict[str, object]] = [{"a": 1, "b": "x"}, {"b": None, "a": 0.5, "c": 7}]
     assert lines(rows, ["b", "a"]) == "x,1\n,0.5\n"
     assert lines([], ["b", "a"]) == ""
 
