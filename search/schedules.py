@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 from search.config import StudyConfig
@@ -105,7 +106,8 @@ class Looks:
         )
         if unwanted:
             return unwanted
-        looked = [other for other in standing.others if _has_look(other, length)][-self.window :]
+        latest = (other for other in reversed(standing.others) if _has_look(other, length))
+        looked = list(islice(latest, self.window))
         mine = standing.merit(design)
         better = sum(standing.merit(cut(other, length)) <= mine for other in looked)
         if length >= LONG:
