@@ -5,6 +5,7 @@ A trial that ends is told to Optuna, then stands in the tables.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,8 +32,9 @@ class History:
     earlier: Sequence[Judged] = ()
     _identities: dict[str, int] = field(default_factory=dict)
     _curves: dict[int, Mapping[int, float]] = field(default_factory=dict)
-    _judged: dict[int, Judged] = field(default_factory=dict)
-    _passed: set[int] = field(default_factory=set)
+    _judged: list[Judged] = field(default_factory=list)
+    _judged_trials: list[int] = field(default_factory=list)
+    _passed: dict[int, Judged] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
     _counted: set[int] = field(default_factory=set)
     _known: Known = field(default_factory=Known)
@@ -42,19 +44,19 @@ class History:
     def predictor(self) -> Predictor:
         """What predicts the end of a full training, from all designs that had one."""
         if self._predictor is None:
-            own = [each for each in self._judged.values() if each.full]
+            own = [each for each in self._judged if each.full]
             self._predictor = Predictor([*self.earlier, *own])
         return self._predictor
 
     @property
-    def looked(self) -> list[Judged]:
+    def looked(self) -> Sequence[Judged]:
         """The designs that had looks, in the order of their trials."""
-        return [self._judged[number] for number in sorted(self._judged)]
+        return self._judged
 
     @property
     def passed(self) -> list[Judged]:
         """The designs that pass."""
-        return [self._judged[number] for number in sorted(self._passed)]
+        return [self._passed[number] for number in sorted(self._passed)]
 
     def load(self) -> None:
         """Take over what the study has; its tables are then as its database is."""
@@ -117,8 +119,11 @@ class History:
         return found
 
     def _judge(self, found: TrialRecord) -> None:
-        self._judged[found.number] = found.judged(self.files.config.full_epochs)
+        judged = found.judged(self.files.config.full_epochs)
+        place = bisect(self._judged_trials, found.number)  # nearly always the end
+        self._judged_trials.insert(place, found.number)
+        self._judged.insert(place, judged)
         if found.state == "passed":
-            self._passed.add(found.number)
+            self._passed[found.number] = judged
         if found.state in TO_THE_END:
             self._predictor = None

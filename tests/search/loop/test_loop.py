@@ -231,6 +231,16 @@ def test_a_study_ends_with_as_many_trained_designs_as_asked_for(search: Search) 
     assert search.table["trial"].tolist() == list(range(7))
 
 
+def test_designs_stand_in_the_order_of_their_trials_not_of_their_ends(longer: Search) -> None:
+    """The second ends first; which designs count as the latest ones depends on no machine."""
+    history = longer.run(3, [0.9] * 4, [0.995], [0.996] * 4, slots=2).history
+    assert [design.full.accuracy for design in history.looked if design.full] == [0.9, 0.995, 0.996]
+    assert [design.full.accuracy for design in history.passed if design.full] == [0.995, 0.996]
+    assert [state for _, state in longer.notes.trained] == ["passed", "missed", "passed"]
+    again = longer.run(3).history
+    assert (list(again.looked), again.passed) == (list(history.looked), history.passed)
+
+
 def test_a_rejected_design_is_pruned_with_its_reasons_and_by_how_much(tmp_path: Path) -> None:
     config = replace(CONFIG, rules=Rules(parameter_limit=10_000))
     with searching(tmp_path, config) as search:
