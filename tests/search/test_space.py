@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -31,6 +33,8 @@ def random_trial(seed: int) -> optuna.Trial:
 
 
 SPACE = Space()
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def suggested(params: dict[str, object], space: Space = SPACE) -> Design:
@@ -77,32 +81,48 @@ def test_the_first_point_names_every_parameter_and_no_other() -> None:
         assert trial.params.keys() == space.first_params().keys()
 
 
-def test_a_search_also_begins_at_the_smallest_published_network() -> None:
+def starts_of(limit: int | None) -> list[Design]:
+    """The designs that a search under a limit begins at, behind the assignment's."""
+    space = Space(parameter_limit=limit)
+    starts = [optuna.trial.FixedTrial(params) for params in space.starts()]
+    return [space.suggest_design(fixed) for fixed in starts[1:]]  # type: ignore[arg-type]
+
+
+def channels(design: Design) -> list[int]:
+    """Of its convolutions that are not depthwise."""
+    return [layer.out_channels for layer in design.layers if isinstance(layer, Conv)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "widths"), [(4_392, (16, 16, 31, 15, 16, 24, 31)), (3_000, None)]
+)
+def test_a_small_search_also_begins_at_the_smallest_published_network(
+    limit: int, widths: tuple[int, ...] | None
+) -> None:
     """Its widths, a little narrower; a batch norm and an activation more, behind the pool."""
-    for limit, most, widths in ((None, 4_392, (16, 16, 31, 15, 16, 24, 31)), (3_000, 3_000, None)):
-        space = Space(parameter_limit=limit)
-        fixed = optuna.trial.FixedTrial(space.starts()[1])
-        design = space.suggest_design(fixed)  # type: ignore[arg-type]
-        assert 0.95 * most < plan(design).parameters < most + 1
-        published = REFERENCE_DESIGNS["published-4392"]
-        maps = [[node.output_shape[1] for node in plan(d).nodes] for d in (design, published)]
-        assert set(maps[0]) == set(maps[1])
-        channels = [layer.out_channels for layer in design.layers if isinstance(layer, Conv)]
-        assert widths is None or channels == [*widths, 10]
+    design = starts_of(limit)[0]
+    assert 0.95 * limit < plan(design).parameters < limit
+    published = REFERENCE_DESIGNS["published-4392"]
+    maps = [[node.output_shape[1] for node in plan(d).nodes] for d in (design, published)]
+    assert set(maps[0]) == set(maps[1])
+    assert widths is None or channels(design) == [*widths, 10]
 
 
-def test_and_at_a_larger_one_of_that_layout_where_it_is_allowed() -> None:
+def test_a_larger_one_begins_at_a_larger_one_of_that_layout() -> None:
     """What is 4,392 parameters small passes by luck only."""
-    sizes = {}
-    for limit in (None, 5_000, 4_392, 3_000):
-        space = Space(parameter_limit=limit)
-        starts = [optuna.trial.FixedTrial(params) for params in space.starts()]
-        designs = [space.suggest_design(fixed) for fixed in starts]  # type: ignore[arg-type]
-        assert len({design.fingerprint for design in designs}) == len(designs)
-        sizes[limit] = [plan(design).parameters for design in designs[1:]]
-    assert sizes[None] == [4_294, 5_888]
-    assert sizes[5_000] == [4_294, pytest.approx(4_900, abs=100)]
-    assert [len(sizes[limit]) for limit in (4_392, 3_000)] == [1, 1]
+    assert channels(starts_of(None)[0]) == [16, 16, 32, 16, 32, 32, 32, 10]
+    sizes = [plan(starts_of(limit)[0]).parameters for limit in (None, 5_000, 4_394, 4_393)]
+    assert sizes == [5_888, pytest.approx(4_900, abs=100), pytest.approx(4_390, abs=100), 4_294]
+
+
+def test_every_search_begins_at_the_smallest_layout_that_ours_have_found() -> None:
+    """The design of trial 115 of `results/class-next`; narrower where less is allowed."""
+    with (RESULTS / "class-next" / "trials.csv").open() as file:
+        found = next(row for row in csv.DictReader(file) if row["trial"] == "115")
+    assert starts_of(None)[1] == Design.from_json(found["design"])
+    smaller = starts_of(4_000)[1]
+    assert 3_900 < plan(smaller).parameters < 4_000
+    assert [type(layer) for layer in smaller.layers] == [type(i) for i in starts_of(None)[1].layers]
 
 
 @settings(max_examples=50, deadline=None)

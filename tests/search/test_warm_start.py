@@ -70,7 +70,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         made_up(patch)
-        search(BEFORE, run(folder, "before", 6))
+        search(BEFORE, run(folder, "before", 7))
         (folder / "before" / "study.db").unlink()
         search(AFTER, run(folder, "after", 7, warm_start=folder / "before"))
     return folder
