@@ -7,6 +7,7 @@ ranks designs as a full training does; the same loss in the middle of a long sch
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -132,6 +133,7 @@ def _features(look: Look, design: Judged) -> NDArray[np.float64]:
     ])  # fmt: skip
 
 
+@functools.cache  # asked for sixty designs at every look
 def _prior(epochs: float) -> tuple[float, ...]:
     """What `_PRIOR` says of a training of so many epochs."""
     lengths, *columns = zip(*_PRIOR, strict=True)

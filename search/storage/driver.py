@@ -68,6 +68,7 @@ class Driver:
     def ask(self) -> optuna.Trial:
         """The next trial, claimed by this driver: a queued or taken back one, or a new one."""
         trial = self.study.ask()
+        self._ids[trial.number] = trial._trial_id
         self.beat([trial.number])
         trial.set_user_attr("driver", self.name)
         return trial

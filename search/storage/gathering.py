@@ -94,8 +94,9 @@ class GatheringStorage(PatientStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        some = list(included_trial_ids)
-        found = self._read(SOME, study=study_id, after=trial_id_greater_than, among=some)
+        after, some = trial_id_greater_than, list(included_trial_ids)
+        least = min((after + 1, *some))
+        found = self._read(SOME, study=study_id, least=least, after=after, among=some)
         if not found:
             self.get_study_name_from_id(study_id)  # a study that is not there is a `KeyError`
         return [trial for trial in found if states is None or trial.state in states]

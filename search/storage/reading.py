@@ -30,11 +30,18 @@ _INTERMEDIATE = models.TrialIntermediateValueModel.__table__
 ONE = _TRIALS.c.trial_id == bindparam("trial")
 """Which trials: the one with the id `trial`."""
 
-SOME = (_TRIALS.c.study_id == bindparam("study")) & (
-    (_TRIALS.c.trial_id > bindparam("after"))
-    | _TRIALS.c.trial_id.in_(bindparam("among", expanding=True))
+SOME = (
+    (_TRIALS.c.study_id == bindparam("study"))
+    & (_TRIALS.c.trial_id >= bindparam("least"))
+    & (
+        (_TRIALS.c.trial_id > bindparam("after"))
+        | _TRIALS.c.trial_id.in_(bindparam("among", expanding=True))
+    )
 )
-"""Which trials: those of a `study` whose ids are greater than `after` or `among` some."""
+"""Which trials: those of a `study` whose ids are greater than `after` or `among` some.
+
+None of these ids is less than `least`, so that a database need not go through the others.
+"""
 
 Which = ColumnElement[bool]
 
