@@ -43,12 +43,20 @@ SOME = (
 None of these ids is less than `least`, so that a database need not go through the others.
 """
 
+_THESE = _TRIALS.c.trial_id.in_(bindparam("these", expanding=True))
+
 Which = ColumnElement[bool]
+
+FEW = 100
+"""Trials up to which rows are sought by the trials' own ids: PostgreSQL plans a statement that it
+had before without its values, takes a range of ids for a third of all, and reads whole tables."""
 
 
 def read_trials(connection: Connection, which: Which, **values: object) -> list[FrozenTrial]:
     """The trials that are `ONE` or `SOME` with these values, by their ids, as Optuna reads them."""
     trials = connection.execute(_statement(_TRIALS, which), values).all()
+    if which is SOME and len(trials) <= FEW:
+        which, values = _THESE, {"these": [trial.trial_id for trial in trials]}
     objectives, parameters, user, system, intermediate = (
         _rows(connection.execute(_statement(table, which), values))
         for table in (_VALUES, _PARAMETERS, _USER_ATTRIBUTES, _SYSTEM_ATTRIBUTES, _INTERMEDIATE)

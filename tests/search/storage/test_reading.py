@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from search.storage import opened_storage
+from search.storage import opened_storage, reading
 from search.storage.gathering import GatheringStorage
 
 
@@ -82,14 +82,17 @@ def test_trials_are_chosen_as_optuna_chooses_them(
     states: tuple[TrialState, ...] | None,
     included: tuple[int, ...],
     after: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage, ids = storage_of(study), [trial._trial_id for trial in study.get_trials()]
     wanted = {ids[number] for number in included}
     last = -1 if after is None else ids[after]
     choice = (study._study_id, states, wanted, last)
     by_optuna = RDBStorage._get_trials(storage, *choice)
-    assert storage._get_trials(*choice) == by_optuna
     assert by_optuna
+    for few in (100, 0):  # by the ids of few trials, or by a range of many
+        monkeypatch.setattr(reading, "FEW", few)
+        assert storage._get_trials(*choice) == by_optuna
 
 
 def test_trials_of_another_study_are_not_read(study: optuna.Study) -> None:
