@@ -67,7 +67,7 @@ _STRIDED_WIDTHS = (16, 16, 32, 16, 24)
 of `results/class-next`, 4,675 parameters, found from the published layout; test accuracy after 15
 epochs 99.48, 99.46 and 99.44 % (three seeds), that of the larger layout above 99.487 on average. It
 had dropout, without which it is better where it is small: at 3,971 parameters, in validation after
-19 epochs, 99.39, 99.33 and 99.42 %, with it 99.32, 99.26 and 99.32 (`search.train`, seeds 1 to 3)."""
+19 epochs, 99.39, 99.33 and 99.42 %, with it 99.32, 99.26 and 99.32 (`results/dropout`)."""
 
 DEFAULT_RECIPE_PARAMS: dict[str, Any] = {
     "learning_rate": Recipe().learning_rate,
