@@ -66,8 +66,8 @@ _STRIDED_WIDTHS = (16, 16, 32, 16, 24)
 """Of a convolution and four separable blocks, of which one halves the map by its stride: trial 115
 of `results/class-next`, 4,675 parameters, found from the published layout; test accuracy after 15
 epochs 99.48, 99.46 and 99.44 % (three seeds), that of the larger layout above 99.487 on average. It
-had dropout, which costs 0.07 points at 3,971 parameters: in validation after 19 epochs 99.39, 99.33,
-99.42 and 99.31 % without, 99.32, 99.26, 99.32 and 99.28 % with it (`results/dropout`)."""
+had dropout, which costs 0.07 points at 3,971 parameters: in validation after 19 epochs 99.39,
+99.33, 99.42 and 99.31 % without, 99.32, 99.26, 99.32 and 99.28 % with it (`results/dropout`)."""
 
 DEFAULT_RECIPE_PARAMS: dict[str, Any] = {
     "learning_rate": Recipe().learning_rate,
