@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from search.run_config import FOLDS
+from mnist_arch.datasets import FOLDS
 from search.statistics import confidence
 
 IMAGES = 10_000

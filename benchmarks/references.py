@@ -27,11 +27,11 @@ from mnist_arch.references import REFERENCE_DESIGNS
 from mnist_arch.rules import Rules
 from search import facts, files
 from search.config import Machine
-from search.evaluate import Budget, Result, Task
 from search.executors import make_executor
 from search.executors.attempts import Attempts
 from search.seeds import confirmation_seed
 from search.statistics import verdict
+from search.task import Budget, Result, Task
 
 PUBLISHED = {"published-4392": 0.9946, "published-7758": 0.9963}
 """What their authors report, a share: one run, its last epoch, the test images as validation."""

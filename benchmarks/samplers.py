@@ -32,12 +32,12 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.trainings import Training, train_all
+from mnist_arch.datasets import HOLDOUT_TRAIN_IMAGES
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES
 from mnist_arch.rules import Rules
 from search import Machine, RunConfig, StudyConfig, facts, files, search
-from search.config import HOLDOUT_TRAIN_IMAGES
 from search.record import TO_THE_END
 from search.samplers import SAMPLERS
 

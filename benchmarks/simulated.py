@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from mnist_arch.training import EpochRecord
-from search.evaluate import Result, Task
+from mnist_arch.epochs import EpochRecord
 from search.executors import Event
 from search.tables.files import read_table
 from search.tables.trials import rows_of
+from search.task import Result, Task
 
 CURVES = Path(__file__).parents[1] / "results" / "curves" / "epochs.csv"
 

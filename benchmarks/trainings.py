@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from mnist_arch.datasets import HOLDOUT_TRAIN_IMAGES
 from mnist_arch.design import Design
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rules
-from mnist_arch.training import EpochRecord
 from search import facts, files
-from search.config import HOLDOUT_TRAIN_IMAGES, Machine
-from search.evaluate import Budget, Result, Task
+from search.config import Machine
 from search.executors import make_executor
 from search.executors.attempts import Attempts
+from search.task import Budget, Result, Task
 
 KEY = ("design", "recipe", "budget_epochs", "seed")
 """Columns that tell one training from another."""

@@ -18,14 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnist_arch.datasets import DATASETS, DataSet
+from mnist_arch.datasets import DATASETS, SPLIT_SEED, VALIDATION_IMAGES, DataSet
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import Protocol
 
 Part = Literal["train", "test"]
-
-SPLIT_SEED = 0
-VALIDATION_IMAGES = 10_000
 
 _PREFIX: dict[Part, str] = {"train": "train", "test": "t10k"}
 _IMAGE_HEADER_BYTES, _LABEL_HEADER_BYTES = 16, 8  # http://yann.lecun.com/exdb/mnist

@@ -1,12 +1,24 @@
-"""Data sets: what tells MNIST and those of its shape apart, as data. Imports no torch.
+"""Data sets: what tells MNIST and those of its shape apart, and how each is cut. Imports no torch.
 
-Each has 60,000 training and 10,000 test images, 28x28 in grey, of ten classes, in MNIST's files.
+All have as many images, 28x28 in grey, of ten classes, in MNIST's files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
+"""Images of a data set. Numbered through, the first test image is number `TRAIN_IMAGES`."""
+
+VALIDATION_IMAGES = 10_000
+HOLDOUT_TRAIN_IMAGES = TRAIN_IMAGES - VALIDATION_IMAGES
+"""How the training images are cut under the protocol `holdout`; the latter are fitted."""
+
+FOLDS = 6
+"""Parts of a confirmation by folds, see `mnist_arch.folds`."""
+
+SPLIT_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnist_arch.data import SPLIT_SEED, VALIDATION_IMAGES, Digits, check_split, load, stratified
-
-FOLDS = 6
-TRAIN_IMAGES = 60_000
-"""The number of the first test image."""
+from mnist_arch.data import Digits, check_split, load, stratified
+from mnist_arch.datasets import FOLDS, SPLIT_SEED, VALIDATION_IMAGES
 
 
 def cut(labels: Tensor, judging: Tensor) -> list[Tensor]:

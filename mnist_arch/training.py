@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch.nn import functional
 from mnist_arch.augment import gather
 from mnist_arch.averaging import Average
 from mnist_arch.data import Digits
+from mnist_arch.epochs import EpochRecord, FittedEpoch
 from mnist_arch.learning_rate import learning_rates
 from mnist_arch.recipe import Recipe
 from mnist_arch.shuffle import Gather, Shuffled, batches, order_seed, shuffle
@@ -32,38 +32,6 @@ STATISTICS_IMAGES = 2_048
 
 class Diverged(RuntimeError):
     """A training whose loss is no longer a finite number; says in which epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch measured.
-
-    `learning_rate` is that of the epoch's last step. Losses are mean cross-entropies in nats;
-    accuracies are shares in [0, 1]; training figures are taken on the fly: with dropout,
-    augmentation and smoothed labels, and before any averaging of weights. `images_per_second`
-    counts training images over `train_seconds`; `seconds` includes the evaluation.
-    """
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    train_seconds: float
-    seconds: float
-    images_per_second: float
-
-
-@dataclass(frozen=True, slots=True)
-class FittedEpoch:
-    """What one pass over the training digits measured; fields as in `EpochRecord`."""
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    train_seconds: float
 
 
 def fit_epochs(

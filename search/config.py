@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from mnist_arch.datasets import DATASETS, DataSet
+from mnist_arch.datasets import DATASETS, HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES, DataSet
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Protocol, Recipe
 from mnist_arch.rules import Rules
@@ -22,9 +22,6 @@ version 3 there were no looks, one goal and one default sampler."""
 
 LOOKS = (0.25, 1.0, 3.0, 8.0)
 """Lengths of the looks, in epochs, where none are given: those shorter than the full training."""
-
-HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES = 50_000, 60_000
-"""Images to fit: of the protocol `holdout`, and all there are."""
 
 LEAST_IMAGES = 10
 """Fewest images that a training fits: one of each class."""

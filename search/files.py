@@ -15,6 +15,9 @@ from filelock import FileLock, Timeout
 
 from mnist_arch.errors import MachineError, UserError
 
+DATABASE = "study.db"
+"""Of a study, in its folder; the other files there are views of it."""
+
 
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents; raises `UserError` where nothing can be written."""

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mnist_arch.datasets import TEST_IMAGES
 from mnist_arch.design import Design
 from mnist_arch.recipe import Judge, Recipe
-from search.evaluate import Misread
 from search.record import TO_THE_END, Attributes
-
-TEST_IMAGES = 10_000
+from search.task import Misread
 
 CONFIRMABLE = (*TO_THE_END, "pruned")
 """States of trials whose design can be confirmed."""

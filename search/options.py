@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mnist_arch.datasets import DATASETS
+from mnist_arch.datasets import DATASETS, TRAIN_IMAGES
 from mnist_arch.errors import UserError
 from mnist_arch.rules import Rules
-from search.config import TRAIN_IMAGES, Machine, StudyConfig
+from search.config import Machine, StudyConfig
 from search.names import require_name
 from search.run_config import SEEDS
 

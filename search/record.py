@@ -7,17 +7,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mnist_arch.design import Design
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejection
-from mnist_arch.training import EpochRecord
-from search.evaluate import Result
 from search.looks import SMALLEST_LOSS, Judged, Look
+from search.task import Result
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 TO_THE_END = ("passed", "missed")
 """States of trials that trained a design to its last epoch."""

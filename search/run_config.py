@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mnist_arch.datasets import FOLDS
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Judge, Recipe
 from search.config import Machine, require_dataset, require_range
 from search.names import require_name
 
-FOLDS = 6
-"""Trainings of a confirmation by folds, as `mnist_arch.folds.FOLDS`, which needs torch."""
 FINALISTS, SEEDS = 3, 3
 """Designs that are confirmed, and fresh seeds of each, where nothing else is asked for."""
 

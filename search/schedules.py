@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Protocol
 
 from search.config import StudyConfig
-from search.evaluate import Budget
 from search.formats import counted
 from search.goals import Goal
 from search.looks import Judged
+from search.task import Budget
 
 
 @dataclass(frozen=True, slots=True)

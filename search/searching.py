@@ -22,6 +22,7 @@ from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
 from search.dashboard import dashboard, require_dashboard
 from search.executors import make_executor
+from search.files import DATABASE
 from search.final_run import read_runs
 from search.goals import GOALS
 from search.loop import Loop
@@ -31,15 +32,7 @@ from search.pages.after import report_after
 from search.run_config import ConfirmConfig, RunConfig
 from search.samplers import make_sampler
 from search.schedules import SCHEDULES
-from search.storage import (
-    DATABASE,
-    FINISHED,
-    is_on_server,
-    is_there,
-    opened_storage,
-    place_of,
-    storage_url,
-)
+from search.storage import FINISHED, is_on_server, is_there, opened_storage, place_of, storage_url
 from search.storage.driver import Driver
 from search.storage.starting import EARLIER, identity_of, load_study, start_study
 from search.tables.files import (

@@ -11,16 +11,17 @@ import torch
 
 from mnist_arch.design import Design
 from mnist_arch.engine import Engine
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.plan import Plan
-from mnist_arch.training import EpochRecord
 from search import facts, files
 from search.config import Machine, StudyConfig
-from search.evaluate import Budget, Epoch, Result, Task, digits_here, engine_here, evaluate
+from search.evaluate import digits_here, engine_here, evaluate
+from search.files import DATABASE
 from search.formats import duration, percent, standard_error
-from search.storage import DATABASE
 from search.tables.csv_text import to_csv
 from search.tables.trials import log_frame
+from search.task import Budget, Epoch, Result, Task
 from search.terminal.console import plain_console
 
 

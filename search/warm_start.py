@@ -26,13 +26,13 @@ from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from search.config import StudyConfig
+from search.files import DATABASE
 from search.goals import GOALS
 from search.looks import SMALLEST_LOSS, Judged, Look
 from search.loop.proposals import space_of
 from search.record import TO_THE_END
 from search.samplers.mutation import beaten_by
 from search.space import Space
-from search.storage import DATABASE
 from search.storage.starting import EARLIER, changes
 from search.tables.files import StudyTables, read_study
 from search.tables.trials import Row, rows_of

@@ -12,7 +12,6 @@ import optuna
 from search import facts, files, weights
 from search.config import StudyConfig
 from search.confirmation.racing import Race
-from search.evaluate import Budget, Result, Task
 from search.executors import Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
 from search.final_run import Finalist, FinalRun, Order, read_runs, store
@@ -21,6 +20,7 @@ from search.loop import POLL_SECONDS
 from search.seeds import confirmation_seed
 from search.storage.claims import SharedWork
 from search.tables.files import WEIGHTS, StudyFiles
+from search.task import Budget, Result, Task
 
 
 class Watcher(Protocol):

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from mnist_arch.errors import UserError
 from search.config import Machine
-from search.evaluate import Epoch, Result, Task
+from search.task import Epoch, Result, Task
 
 
 @dataclass(frozen=True, slots=True)

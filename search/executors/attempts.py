@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from search.evaluate import Task
 from search.executors import Event, Executor
+from search.task import Task
 
 MOST_ATTEMPTS = 3
 """How often a training is tried whose worker dies or lacks memory."""

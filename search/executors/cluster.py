@@ -18,8 +18,9 @@ from typing import Any, Self
 
 from mnist_arch.errors import MachineError, UserError
 from search.config import Machine
-from search.evaluate import Epoch, Result, Task, evaluating
+from search.evaluate import evaluating
 from search.executors import Event
+from search.task import Epoch, Result, Task
 
 PLACE_SECONDS = 30
 """How long a task waits for a place of its own before an idle worker takes it."""

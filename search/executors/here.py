@@ -6,8 +6,9 @@ from collections.abc import Generator
 from typing import Self
 
 from search.config import Machine
-from search.evaluate import Epoch, Result, Task, evaluating
+from search.evaluate import evaluating
 from search.executors import Event
+from search.task import Epoch, Result, Task
 
 
 class Here:

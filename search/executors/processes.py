@@ -17,8 +17,9 @@ from typing import Any, Self
 
 from mnist_arch.errors import UserError
 from search.config import Machine
-from search.evaluate import Result, Task, evaluating
+from search.evaluate import evaluating
 from search.executors import Event
+from search.task import Result, Task
 
 _END_SECONDS = 10
 """How long a worker that was asked to end may take before it is killed."""

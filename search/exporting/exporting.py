@@ -13,13 +13,12 @@ from torch import nn
 
 from mnist_arch.build import build
 from mnist_arch.data import Digits, load
-from mnist_arch.datasets import DATASETS
+from mnist_arch.datasets import DATASETS, TRAIN_IMAGES
 from mnist_arch.errors import MachineError, UserError
 from mnist_arch.plan import plan
 from mnist_arch.rules import Rules
 from search import weights
-from search.config import TRAIN_IMAGES
-from search.evaluate import Budget, Epoch, Task, engine_here, evaluate
+from search.evaluate import engine_here, evaluate
 from search.exporting import onnx_file
 from search.exporting.candidates import Candidate, confirmed_runs, numbered, ranked
 from search.exporting.folder import building, require_ours
@@ -29,6 +28,7 @@ from search.exporting.predictions import Predictions, errors_picture, logits, pr
 from search.formats import percent
 from search.pictures.architecture import draw
 from search.run_config import ExportConfig
+from search.task import Budget, Epoch, Task
 
 TEST_FILES = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "NOTICE.md")
 

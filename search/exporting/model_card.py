@@ -7,11 +7,10 @@ import statistics
 import textwrap
 from dataclasses import dataclass, field
 
-from mnist_arch.datasets import DATASETS, DataSet
+from mnist_arch.datasets import DATASETS, TRAIN_IMAGES, DataSet
 from mnist_arch.plan import plan
 from mnist_arch.recipe import Recipe
 from search import facts
-from search.config import TRAIN_IMAGES
 from search.exporting.candidates import Candidate
 from search.exporting.network_source import TEMPLATES
 from search.exporting.predictions import Predictions

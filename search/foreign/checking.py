@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mnist_arch.data import VALIDATION_IMAGES
+from mnist_arch.datasets import VALIDATION_IMAGES
 from mnist_arch.design import Design
 from mnist_arch.plan import CLASSES, Plan, PlanError, plan
 from mnist_arch.rules import Rejected, Rejection, Rules, notes

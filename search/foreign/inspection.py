@@ -12,9 +12,10 @@ from mnist_arch.audit import Audit, audit
 from mnist_arch.augment import gather
 from mnist_arch.data import load
 from mnist_arch.engine import choose_engine, engine_of, gather_for, prepare
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.errors import UserError
 from mnist_arch.rules import Rules
-from mnist_arch.training import Diverged, EpochRecord, seed_everything, train
+from mnist_arch.training import Diverged, seed_everything, train
 from search.evaluate import digits_here
 from search.foreign.contained import Event, Send, limit_memory
 from search.foreign.load_module import Factory, factory_of, load_weights, told

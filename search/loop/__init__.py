@@ -16,11 +16,10 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.errors import MachineError
-from mnist_arch.training import EpochRecord
 from search import record
 from search.config import StudyConfig
-from search.evaluate import Epoch, Result, Task
 from search.executors import Event, Executor
 from search.executors.attempts import MOST_ATTEMPTS, Attempts
 from search.goals import GOALS
@@ -33,6 +32,7 @@ from search.record import NOT_TRIED, TRAINED, TrialRecord
 from search.schedules import SCHEDULES
 from search.storage.driver import HEARTBEAT_SECONDS, Driver, Elsewhere, seed_number
 from search.tables.files import StudyFiles
+from search.task import Epoch, Result, Task
 
 POLL_SECONDS = 1.0
 OTHERS_SECONDS = 5.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from search import record
 from search.config import StudyConfig
-from search.evaluate import Result
 from search.goals import GOALS
 from search.loop.history import History
 from search.loop.running import RunningTrial
 from search.schedules import SCHEDULES, Decision, Standing, full_budget
+from search.task import Result
 
 
 def decide(

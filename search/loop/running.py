@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import optuna
 
 from mnist_arch.design import Design
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.references import BASELINE
-from mnist_arch.training import EpochRecord
-from search.evaluate import Budget, Epoch, Result
 from search.looks import Judged
 from search.loop.proposals import Proposal
 from search.record import LookRecord
 from search.seeds import trial_seed
+from search.task import Budget, Epoch, Result
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from mnist_arch.data import VALIDATION_IMAGES
+from mnist_arch.datasets import VALIDATION_IMAGES
 from search import statistics
 from search.pages import answers
 from search.pages.figure import (

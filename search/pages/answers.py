@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from mnist_arch.data import VALIDATION_IMAGES
+from mnist_arch.datasets import VALIDATION_IMAGES
 from search.formats import percent
 from search.record import TO_THE_END, TRAINED
 from search.tables import trials

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search.config import HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES, StudyConfig
+from mnist_arch.datasets import HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES
+from search.config import StudyConfig
 from search.formats import duration, percent
 from search.goals import GOALS, lengths
 

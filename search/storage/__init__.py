@@ -18,9 +18,8 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from mnist_arch.errors import MachineError, UserError
+from search.files import DATABASE
 from search.storage.gathering import GatheringStorage
-
-DATABASE = "study.db"
 
 LOCK_TIMEOUT_SECONDS = 600
 """How long a driver waits for a locked database before it gives up."""

@@ -12,8 +12,10 @@ import sqlalchemy
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 
+from mnist_arch.datasets import SPLIT_SEED
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
+from search import space
 from search.config import StudyConfig
 from search.goals import Direction
 
@@ -96,11 +98,8 @@ def _queue(study: optuna.Study, first_proposals: Sequence[dict[str, Any]]) -> No
 
 def _foundations(config: StudyConfig) -> dict[str, Any]:
     """What a study stands on besides its choices: the versions of the space and of the data."""
-    from mnist_arch.data import SPLIT_SEED
-    from search.space import VERSION
-
     data = config.data.md5_sums["train-images-idx3-ubyte"]
-    return {"space_version": VERSION, "split_seed": SPLIT_SEED, "data_md5": data}
+    return {"space_version": space.VERSION, "split_seed": SPLIT_SEED, "data_md5": data}
 
 
 def changes(before: dict[str, Any], config: StudyConfig) -> list[str]:

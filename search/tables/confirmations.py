@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, fields
 
 import pandas as pd
 
-from mnist_arch.data import VALIDATION_IMAGES
-from mnist_arch.folds import TRAIN_IMAGES
+from mnist_arch.datasets import TEST_IMAGES, TRAIN_IMAGES, VALIDATION_IMAGES
 from mnist_arch.references import BASELINE
 from search import statistics
-from search.final_run import TEST_IMAGES, FinalRun
+from search.final_run import FinalRun
 from search.record import TO_THE_END
 from search.tables.answers import confirmed_answers
 from search.tables.trials import whole_numbers

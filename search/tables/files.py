@@ -20,11 +20,11 @@ import pandas as pd
 from mnist_arch.errors import UserError
 from search import files
 from search.config import StudyConfig
+from search.files import DATABASE
 from search.final_run import FinalRun
 from search.goals import GOALS
 from search.names import did_you_mean
 from search.record import TRAINED, TrialRecord
-from search.storage import DATABASE
 from search.tables import confirmations, trials
 from search.tables.csv_text import lines, read_csv, to_csv
 from search.tables.trials import Row

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_arch.data import VALIDATION_IMAGES
+from mnist_arch.datasets import VALIDATION_IMAGES
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.references import BASELINE
-from mnist_arch.training import EpochRecord
 from search.goals import Goal
 from search.record import TRAINED, TrialRecord
 from search.tables.describe import design_cells

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from mnist_arch.datasets import TRAIN_IMAGES
 from mnist_arch.design import Design
 from mnist_arch.recipe import Judge
-from search.config import TRAIN_IMAGES
 from search.confirmation.racing import MOST_TRIES, Race
 from search.final_run import Finalist, FinalRun
 from search.formats import between, duration, percent, points

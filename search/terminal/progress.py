@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.training import EpochRecord
+from mnist_arch.epochs import EpochRecord
 from search.final_run import Finalist, FinalRun
 from search.formats import duration, percent
 from search.loop.running import RunningTrial

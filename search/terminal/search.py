@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mnist_arch.data import VALIDATION_IMAGES
+from mnist_arch.datasets import VALIDATION_IMAGES
 from mnist_arch.engine import Engine
 from search.config import StudyConfig
 from search.formats import counted, duration, percent, points, standard_error

@@ -7,9 +7,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from search.files import DATABASE
 from search.formats import between, duration, percent, standard_error
 from search.goals import lengths
-from search.storage import DATABASE
 from search.tables import trials
 from search.tables.confirmations import luck
 from search.tables.files import StudyTables

@@ -9,8 +9,8 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
+from mnist_arch.datasets import TRAIN_IMAGES
 from mnist_arch.recipe import Judge
-from search.config import TRAIN_IMAGES
 from search.formats import percent
 from search.tables import trials
 from search.tables.answers import confirmed_answers

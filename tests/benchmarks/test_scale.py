@@ -10,8 +10,8 @@ from benchmarks.simulated import Simulated, read_curves
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
 from search import StudyConfig, open_study
-from search.evaluate import Budget, Task
 from search.executors import EXECUTORS
+from search.task import Budget, Task
 
 
 def cost(trained: int, sampler: str, bookkeeping: float) -> Cost:

@@ -14,7 +14,7 @@ from mnist_arch.plan import plan
 from mnist_arch.recipe import RECIPES
 from mnist_arch.references import BASELINE
 from search.config import LOOKS
-from search.evaluate import Task
+from search.task import Task
 from tests.search.instant import Instant
 
 

@@ -16,7 +16,6 @@ from torchvision.datasets import MNIST
 
 from mnist_arch import data
 from mnist_arch.data import (
-    SPLIT_SEED,
     DataError,
     Digits,
     Part,
@@ -26,7 +25,7 @@ from mnist_arch.data import (
     protocol_digits,
     stratified,
 )
-from mnist_arch.datasets import DATASETS
+from mnist_arch.datasets import DATASETS, SPLIT_SEED
 from mnist_arch.errors import UserError
 
 MD5_SUMS, SPLIT_SHA256 = DATASETS["mnist"].md5_sums, DATASETS["mnist"].split

@@ -9,8 +9,8 @@ import torch
 from torchvision.datasets import FashionMNIST
 
 from mnist_arch.augment import gather
-from mnist_arch.data import SPLIT_SEED, DataError, Digits, check_split, holdout, load, stratified
-from mnist_arch.datasets import DATASETS, DataSet
+from mnist_arch.data import DataError, Digits, check_split, holdout, load, stratified
+from mnist_arch.datasets import DATASETS, SPLIT_SEED, DataSet
 from mnist_arch.engine import choose_engine, gather_for
 from mnist_arch.rules import Rules
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mnist_arch.data import DataError, Digits, holdout, load
-from mnist_arch.folds import FOLDS, TRAIN_IMAGES, cut, fold_digits
+from mnist_arch.datasets import FOLDS, TRAIN_IMAGES
+from mnist_arch.folds import cut, fold_digits
 
 
 @pytest.fixture(scope="module")

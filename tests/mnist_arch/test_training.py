@@ -15,11 +15,11 @@ from mnist_arch.build import build
 from mnist_arch.data import Digits, stratified
 from mnist_arch.datasets import DATASETS
 from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.recipe import RECIPES, Affine, Recipe
 from mnist_arch.shuffle import batches, order_seed
 from mnist_arch.training import (
     Diverged,
-    EpochRecord,
     evaluate,
     fit_epochs,
     is_out_of_memory,

@@ -11,10 +11,10 @@ import pytest
 
 from mnist_arch.data import Digits
 from search import ConfirmConfig, Machine, confirm, evaluate, searching
-from search.evaluate import Result
 from search.executors import Event, here
 from search.executors.here import Here
 from search.searching import Outcome
+from search.task import Result
 
 CPU = Machine(engine="torch", device="cpu")
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from mnist_arch.training import EpochRecord
-from search.evaluate import Result, Task
+from mnist_arch.epochs import EpochRecord
 from search.executors import Event
+from search.task import Result, Task
 
 
 def result_of(task: Task) -> Result:

@@ -13,16 +13,16 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from mnist_arch.design import AveragePool, Conv, Design, MaxPool
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
-from mnist_arch.training import EpochRecord
 from search import StudyConfig
-from search.evaluate import Result
 from search.final_run import Finalist, FinalRun
 from search.record import TrialRecord, identity, write_proposal, write_result, write_state
 from search.storage import opened_storage, sqlite_url
 from search.storage.starting import start_study
 from search.tables.files import StudyFiles
+from search.task import Result
 
 EASY = StudyConfig(seed=7, epochs=1, train_images=100, rules=Rules(target=0.01))
 """A try-out study in which every design passes."""

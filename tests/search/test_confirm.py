@@ -19,13 +19,13 @@ import torch
 from scipy import stats
 
 from mnist_arch.data import Digits, protocol_digits
+from mnist_arch.datasets import FOLDS
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from search import ConfirmConfig, Machine, RunConfig, StudyConfig, cli, evaluate, search
-from search.evaluate import Budget, Task
-from search.run_config import FOLDS
 from search.searching import Outcome
 from search.statistics.confidence import compare_answers
+from search.task import Budget, Task
 from tests.search.commands import QUICK, ROOT, command, environment
 from tests.search.commands import run as run_command
 from tests.search.confirmations import CPU, confirmed, quick, runs

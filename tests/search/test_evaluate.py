@@ -13,14 +13,16 @@ from mnist_arch.build import build
 from mnist_arch.data import holdout, protocol_digits
 from mnist_arch.data import load as load_digits
 from mnist_arch.design import AveragePool, Conv, Design
+from mnist_arch.epochs import EpochRecord, FittedEpoch
 from mnist_arch.folds import fold_digits
 from mnist_arch.recipe import RECIPES
 from mnist_arch.rules import Rejected, Rules
-from mnist_arch.training import EpochRecord, FittedEpoch, seed_everything, train
 from mnist_arch.training import evaluate as judge
+from mnist_arch.training import seed_everything, train
 from search import evaluate as module
 from search.config import Machine
-from search.evaluate import Budget, Task, evaluate, evaluating
+from search.evaluate import evaluate, evaluating
+from search.task import Budget, Task
 
 MACHINE = Machine(engine="torch", device="cpu", threads=1)
 HEAD = Conv(10, 1, 0, batch_norm=False, relu=False)

@@ -21,7 +21,6 @@ from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.training import evaluate
 from search import weights
-from search.evaluate import Result
 from search.exporting import exporting, onnx_file
 from search.exporting.candidates import confirmed_runs
 from search.exporting.folder import FILES, require_ours
@@ -29,6 +28,7 @@ from search.exporting.onnx_file import onnx_logits
 from search.exporting.predictions import logits
 from search.run_config import ExportConfig
 from search.tables.files import read_study
+from search.task import Result
 from tests.search.small_export import (
     SMALL,
     STUDY,

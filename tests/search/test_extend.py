@@ -13,12 +13,12 @@ import pytest
 from mnist_arch.errors import UserError
 from mnist_arch.rules import Rejection, Rules
 from search import RunConfig, StudyConfig, search
-from search.evaluate import Budget
 from search.goals import GOALS, Direction
 from search.looks import Judged
 from search.samplers import SAMPLERS
 from search.schedules import SCHEDULES, Decision, Standing
 from search.storage import STORAGES, opened_storage, sqlite_url
+from search.task import Budget
 from tests.search.instant import Instant
 
 

@@ -20,10 +20,10 @@ COMMANDS = (
 
 ORDER = (
     "names", "verbs", "cli", "formats", "seeds", "facts", "files", "interrupts", "statistics",
-    "looks", "goals", "space", "weights", "config", "run_config", "options", "evaluate", "record",
-    "samplers", "schedules", "storage", "executors", "final_run", "tables", "loop", "warm_start",
-    "confirmation", "dashboard", "foreign", "pictures", "exporting", "handwriting", "pages",
-    "terminal", "searching", "single",
+    "looks", "goals", "space", "weights", "config", "run_config", "options", "task", "record",
+    "final_run", "tables", "samplers", "schedules", "storage", "evaluate", "executors", "loop",
+    "warm_start", "confirmation", "dashboard", "foreign", "pictures", "exporting", "handwriting",
+    "pages", "terminal", "searching", "single",
 )  # fmt: skip
 """Files and packages of the search; each imports only from those before it."""
 

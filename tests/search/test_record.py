@@ -7,12 +7,12 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.recipe import RECIPES
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejected, Rules
-from mnist_arch.training import EpochRecord
 from search import record
-from search.evaluate import Result
+from search.task import Result
 from tests.search.studies import ask, small, trial
 
 EPOCH = EpochRecord(1, 0.1, 0.5, 0.9, 0.4, 0.93, 10.0, 12.0, 5000.0)

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from mnist_arch import folds
 from mnist_arch.errors import UserError
 from search import ConfirmConfig, Machine, RunConfig
-from search.run_config import FOLDS
 
 
 @pytest.mark.parametrize(
@@ -62,7 +60,3 @@ def test_a_confirmation_is_plain_json() -> None:
     document = ConfirmConfig(Path("results/x"), trials=(3, 1)).to_dict()
     assert json.loads(json.dumps(document))["trials"] == [3, 1]
     assert document["folder"] == "results/x"
-
-
-def test_the_number_of_folds_is_the_one_that_digits_are_cut_into() -> None:
-    assert FOLDS == folds.FOLDS

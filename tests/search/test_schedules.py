@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from optuna.pruners import SuccessiveHalvingPruner
 
 from search.config import StudyConfig
-from search.evaluate import Budget
 from search.goals import GOALS
 from search.looks import Judged, Look
 from search.schedules import SCHEDULES, Decision, Full, Halving, Looks, Standing
+from search.task import Budget
 
 CURVE = st.lists(st.integers(0, 10_000).map(lambda n: n / 10_000), min_size=19, max_size=19)
 

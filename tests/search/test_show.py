@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from mnist_arch.references import BASELINE
 from search import RunConfig, open_study, show
 from search.record import TrialRecord
 from search.terminal.search import closing, nothing_to_do
-from tests.search.commands import ROOT
+from tests.search.commands import ROOT, environment
 from tests.search.studies import EASY, HARD, final_run, small, study_files, trial
 
 STUDIES = ("first-light", "under-8000", "curves")
@@ -31,6 +33,19 @@ def study_of(folder: Path, *records: TrialRecord, state: str = "passed") -> Path
     written.load([replace(record, state=state) for record in records])
     written.rewrite()
     return folder
+
+
+@pytest.mark.parametrize("form", ["", "--csv", "--json"])
+def test_a_study_is_shown_at_once_without_what_searches_and_trains(form: str) -> None:
+    code = (
+        "import sys; from search import show; show.main(sys.argv[1:]); "
+        "print({'torch', 'optuna', 'sqlalchemy'} & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "results/seed-0", *form.split()],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == "set()\n"
 
 
 @pytest.mark.parametrize("name", STUDIES)

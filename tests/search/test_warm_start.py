@@ -13,12 +13,11 @@ import optuna
 import pandas as pd
 import pytest
 
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
-from mnist_arch.training import EpochRecord
 from search import RunConfig, StudyConfig, open_study, search, searching
-from search.evaluate import Result, Task
 from search.executors import EXECUTORS
 from search.looks import Judged, Look, Predictor
 from search.pages.page import html
@@ -28,6 +27,7 @@ from search.space import VERSION, Space
 from search.storage import opened_storage, sqlite_url
 from search.tables.files import StudyTables
 from search.tables.trials import TIME_COLUMNS, rows_of
+from search.task import Result, Task
 from search.terminal.search import closing, opening
 from search.terminal.study import show_study
 from search.warm_start import MOST_DESIGNS, _best, learn, pairs_of

@@ -19,9 +19,9 @@ from mnist_arch.errors import MachineError, UserError
 from mnist_arch.training import Diverged
 from mnist_arch.training import evaluate as judge
 from search import evaluate, files
-from search.evaluate import Budget, Task
 from search.seeds import confirmation_seed
 from search.storage import opened_storage, sqlite_url
+from search.task import Budget, Task
 from tests.search.confirmations import CPU, DyingHere, confirmed, failing, quick, runs
 from tests.search.studies import EASY, HARD, THREE, add, small, started, three_designs, trial
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from mnist_arch.design import AveragePool, Conv, Design
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES
 from mnist_arch.rules import Rules
-from mnist_arch.training import EpochRecord
 from search.config import Machine
-from search.evaluate import Budget, Result, Task, evaluate
+from search.evaluate import evaluate
 from search.executors import EXECUTORS, Event, Executor, make_executor
 from search.executors.processes import Processes
+from search.task import Budget, Result, Task
 
 MACHINE = Machine(engine="torch", device="cpu", threads=1)
 HEAD = Conv(10, 1, 0, batch_norm=False, relu=False)

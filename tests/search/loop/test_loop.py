@@ -18,15 +18,14 @@ import pytest
 from optuna.trial import TrialState
 
 from mnist_arch.design import Design
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.errors import MachineError
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
-from mnist_arch.training import EpochRecord
 from search import loop as loop_module
 from search import record
 from search.config import StudyConfig
-from search.evaluate import Budget, Result, Task
 from search.executors import Event
 from search.goals import GOALS
 from search.goals.smallest import Smallest
@@ -43,6 +42,7 @@ from search.storage import opened_storage, sqlite_url
 from search.storage.driver import Driver
 from search.storage.starting import GIVEN_DESIGN, start_study
 from search.tables.files import StudyFiles, read_study
+from search.task import Budget, Result, Task
 
 CONFIG = StudyConfig(seed=7, epochs=2, goal="accuracy", sampler="tpe", schedule="halving")
 LONGER = replace(CONFIG, epochs=4)

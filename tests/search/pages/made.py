@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from mnist_arch.design import AveragePool, Conv, Design, Dropout, MaxPool
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejection, Rules
-from mnist_arch.training import EpochRecord
 from search import StudyConfig
 from search.final_run import FinalRun
 from search.record import TrialRecord

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_arch.design import Conv, Design, MaxPool
+from mnist_arch.epochs import EpochRecord
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejection
-from mnist_arch.training import EpochRecord
 from search.goals import GOALS
 from search.record import TrialRecord
 from search.tables import trials as tables

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from mnist_arch.training import EpochRecord
+from mnist_arch.epochs import EpochRecord
 from search.terminal.console import print_table
 from search.terminal.progress import SearchProgress
 from search.terminal.spark import BLOCKS, spark
