@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    emptied: list[str] = field(default_factory=list)
 
     def make(self) -> None:
         """Make its data, with one user who needs a password."""
@@ -94,6 +95,25 @@ class Server:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    @contextmanager
+    def for_a_while(self) -> Iterator[str]:
+        """The URL of an empty database, which is emptied at the end and lent again.
+
+        That is quicker than a new one, and leaves no thousands of files to delete.
+        """
+        url = self.emptied.pop() if self.emptied else self.fresh()
+        try:
+            yield url
+        finally:
+            with self._connected(url.rpartition("/")[2]) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                connection.execute("DROP SCHEMA public CASCADE")
+                connection.execute("CREATE SCHEMA public")
+            self.emptied.append(url)
+
     def connections(self) -> int:
         """How many connections its users have now, this one not among them."""
         with self._connected() as connection:
@@ -107,9 +127,9 @@ class Server:
         """The URL of one of its databases."""
         return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def _connected(self) -> psycopg.Connection[Any]:
+    def _connected(self, database: str = "postgres") -> psycopg.Connection[Any]:
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres",
+            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database,
             autocommit=True,
         )  # fmt: skip
 

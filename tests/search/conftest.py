@@ -65,12 +65,14 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> Instant:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a new database, on each kind of storage."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path)
+        yield sqlite_url(tmp_path)
+        return
     running: Server = request.getfixturevalue("postgres")
-    return running.fresh()
+    with running.for_a_while() as database:
+        yield database
 
 
 @pytest.fixture(scope="session")
