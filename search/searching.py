@@ -8,20 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from rich.console import Console
 
-from mnist_arch.data import load
-from mnist_arch.engine import Engine, choose_engine
 from mnist_arch.errors import UserError
 from search import facts, files, record
-from search.config import StudyConfig
+from search.config import Machine, StudyConfig
 from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
 from search.dashboard import dashboard, require_dashboard
-from search.executors import make_executor
+from search.executors import get_ready, make_executor
 from search.files import DATABASE
 from search.final_run import read_runs
 from search.goals import GOALS
@@ -46,6 +44,10 @@ from search.terminal import search as search_words
 from search.terminal.console import plain_console
 from search.terminal.progress import RunsProgress, SearchProgress
 from search.warm_start import learn, pairs_of
+
+if TYPE_CHECKING:
+    from mnist_arch.data import Part
+    from mnist_arch.engine import Engine
 
 IsWriter = Callable[[], bool]
 """Says whether this run writes the study's files, see `files.held`."""
@@ -78,11 +80,10 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
         require_dashboard()
     sampler = make_sampler(config.sampler, config.seed)
     config, earlier = _with_earlier(config, run)
-    engine = choose_engine(run.machine.engine, run.machine.device)
-    data = run.machine.data
-    load("train", data, config.dataset)  # a damaged file is told before anything is written
+    engine = _engine_for(run.machine, run.executor)
+    require_data("train", run.machine, config)
     if config.selected_on_test or run.finalists:
-        load("test", data, config.dataset)  # to be sure of it; a search looks at none of it
+        require_data("test", run.machine, config)  # to be sure of it; a search looks at none of it
     url = storage_url(run.storage, run.folder)
     shared = is_on_server(url)
     files.make_folder(run.folder)
@@ -117,6 +118,21 @@ def _with_earlier(config: StudyConfig, run: RunConfig) -> tuple[StudyConfig, dic
         return config, None
     earlier = learn(run.warm_start, config, run.folder)
     return replace(config, warm_start=earlier.name), earlier.to_dict()
+
+
+def _engine_for(machine: Machine, executor: str) -> Engine:
+    """What trains here. Its libraries are loaded now, by the workers' side at the same time."""
+    get_ready(executor)
+    from mnist_arch.engine import choose_engine
+
+    return choose_engine(machine.engine, machine.device)
+
+
+def require_data(part: Part, machine: Machine, config: StudyConfig) -> None:
+    """Read a part of the data, so that a damaged file is told before anything is written."""
+    from mnist_arch.data import load
+
+    load(part, machine.data, config.dataset)
 
 
 def _require_known(option: str, name: str, known: dict[str, Any]) -> None:
@@ -280,11 +296,11 @@ def _records(study: optuna.Study) -> finalists.Records:
 
 def confirm_study(choices: ConfirmConfig) -> Outcome:
     """Confirm finalists of a study; see `search.confirm`."""
-    engine = choose_engine(choices.machine.engine, choices.machine.device)
     folder = choices.folder
     with _study_here(folder, choices.storage) as (driver, config, is_writer):
-        for part in ("train", "test"):  # a damaged file is told before anything is trained
-            load(part, choices.machine.data, config.dataset)
+        engine = _engine_for(choices.machine, choices.executor)
+        require_data("train", choices.machine, config)
+        require_data("test", choices.machine, config)
         written = _files(driver.study, config, folder, is_writer)
         records = _records(driver.study)
         written.load(list(records.values()))

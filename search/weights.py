@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from safetensors.numpy import load, save
 
-from mnist_arch.build import build
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.plan import plan
 from mnist_arch.rules import Rules
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 UNLIMITED = Rules(parameter_limit=None, epoch_limit=None)
 """An exported network may come from a study with looser rules than the assignment's."""
@@ -53,6 +55,8 @@ def read_weights(path: Path, design: Design) -> tuple[nn.Sequential, dict[str, s
     Raises `UserError` for a file that is missing, damaged, or belongs to another design; before
     a network is allocated that the file cannot fill.
     """
+    from mnist_arch.build import build
+
     metadata, state = _read(path)
     found = metadata.get("fingerprint", "none")
     if found != design.fingerprint:

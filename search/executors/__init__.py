@@ -81,6 +81,14 @@ EXECUTORS: dict[str, Callable[[Machine, int], Executor]] = {
 """Executors by name: a machine and a number of workers -> an executor."""
 
 
+def get_ready(name: str) -> None:
+    """Begin what an executor's workers will need, beside whatever the caller does next."""
+    if name == "processes":
+        from search.executors import processes
+
+        processes.get_ready()
+
+
 def make_executor(name: str, machine: Machine, workers: int) -> Executor:
     """An executor by its name; raises `UserError` for an unknown one."""
     if name not in EXECUTORS:

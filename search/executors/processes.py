@@ -1,10 +1,15 @@
-"""Processes: tasks run in worker processes of this machine; a dead one is replaced."""
+"""Processes: tasks run in worker processes of this machine; a dead one is replaced.
+
+On Linux workers are forked from a process of their own that has loaded what trains, once for all
+of them (multiprocessing's fork server); elsewhere each worker loads it anew.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -12,12 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from mnist_arch.errors import UserError
 from search.config import Machine
-from search.evaluate import evaluating
 from search.executors import Event
 from search.task import Result, Task
 
@@ -28,7 +33,7 @@ _END_SECONDS = 10
 @dataclass(slots=True)
 class _Worker:
     name: str
-    process: SpawnProcess
+    process: BaseProcess
     connection: Connection
     key: int | None = None
     heard: float = field(default_factory=time.monotonic)
@@ -44,7 +49,7 @@ class Processes:
 
     def __init__(self, machine: Machine, workers: int) -> None:
         self._machine, self._count = machine, workers
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _context()
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -141,7 +146,7 @@ class Processes:
 
     def _start(self, name: str) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
+        process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
             target=_work, args=(theirs, self._machine), name=f"worker-{name}"
         )
         with _interrupts_ignored():
@@ -150,7 +155,25 @@ class Processes:
         return _Worker(name, process, ours)
 
 
-def _continue(process: SpawnProcess) -> None:
+def _context() -> BaseContext:
+    """How workers are started."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["search.executors.preloaded"])
+    return context
+
+
+def get_ready() -> None:
+    """Let what workers are forked from load what trains, while the caller goes on."""
+    if _context().get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        with _interrupts_ignored():
+            forkserver.ensure_running()
+
+
+def _continue(process: BaseProcess) -> None:
     """Wake a process that may have been suspended, so that it hears that it is to end."""
     if os.name == "posix" and process.pid is not None and process.is_alive():
         with suppress(ProcessLookupError):
@@ -174,6 +197,8 @@ def _work(connection: Connection, machine: Machine) -> None:
 
 def _do(connection: Connection, task: Task, machine: Machine) -> Result:
     """Do a task, telling each epoch and waiting for an answer after its checkpoints."""
+    from search.evaluate import evaluating
+
     steps = evaluating(task, machine)
     answer: str | None = None
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mnist_arch.datasets import VALIDATION_IMAGES
-from mnist_arch.engine import Engine
 from search.config import StudyConfig
 from search.formats import counted, duration, percent, points, standard_error
 from search.goals import lengths
@@ -18,6 +18,9 @@ from search.tables import trials
 from search.tables.answers import first_of_each
 from search.tables.files import StudyTables
 from search.terminal.console import command_line
+
+if TYPE_CHECKING:
+    from mnist_arch.engine import Engine
 
 
 def opening(config: StudyConfig, run: RunConfig, engine: Engine, before: int) -> str:

@@ -36,7 +36,7 @@ class DyingHere(Here):
 def quick(patch: pytest.MonkeyPatch, digits: tuple[Digits, Digits]) -> None:
     """Let trainings meet these digits, which are read once, and run in this process."""
     patch.setattr(evaluate, "digits_here", lambda *_: digits)
-    patch.setattr(searching, "load", lambda *_: None)
+    patch.setattr(searching, "require_data", lambda *_: None)
     patch.setattr(here, "Here", DyingHere)
     patch.setattr(DyingHere, "deaths", 0)
 

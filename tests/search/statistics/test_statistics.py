@@ -182,7 +182,7 @@ def test_a_failed_run_is_not_passed_and_confirms_nothing() -> None:
     assert not nothing.confirmed
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 50])
+@pytest.mark.parametrize("count", [1, 2, 7, 50, 1_000])
 def test_the_expected_maximum_is_its_integral(count: int) -> None:
     def moment(x: float) -> float:
         return float(x * count * stats.norm.pdf(x) * stats.norm.cdf(x) ** (count - 1))
