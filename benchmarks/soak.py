@@ -4,12 +4,13 @@
     python -m benchmarks.soak --kills 4 --trials 6       # in a few minutes
 
 Searches with looks and confirmation run as a user starts them. At instants drawn from `--seed` a
-worker, the command itself or its whole process group gets SIGKILL; the same command then goes on,
-until the search is done, and the next search begins. After each kill: no trial, and no final run,
-that was finished before is missing or another than it was; every CSV file parses and holds nothing
-that the database does not. At each search's end: exactly as many trained designs as asked for, none
-twice, no trial running, every final run there once, every table as the database says. Proposals
-that wait in the queue when the study is full are counted: what was under way at a kill may be one.
+worker, the process that workers are forked from, the command itself or its whole process group gets
+SIGKILL; the same command then goes on, until the search is done, and the next search begins. After
+each kill: no trial, and no final run, that was finished before is missing or another than it was;
+every CSV file parses and holds nothing that the database does not. At each search's end: exactly as
+many trained designs as asked for, none twice, no trial running, every final run there once, every
+table as the database says. Proposals that wait in the queue when the study is full are counted:
+what was under way at a kill may be one.
 Exit status 1 if any of it fails.
 """
 
@@ -42,7 +43,14 @@ from search.storage.starting import load_study
 from search.tables.files import TABLES, read_table
 from search.tables.trials import epoch_rows
 
-KINDS = ("worker", "parent", "group")
+KINDS = {
+    "worker": "a worker",
+    "server": "what workers are forked from",
+    "parent": "the command",
+    "group": "the group",
+}
+"""What is killed, and its name on screen."""
+
 SETTINGS = ("--epochs", "2", "--train-images", "500", "--target", "0.01", "--finalists", "2")
 SEEDS = 2
 PHASES = ("starting", "searching", "confirming")
@@ -152,17 +160,17 @@ class Soak:
 
     def kill(self, process: subprocess.Popen[bytes], phase: str) -> str:
         """Kill something; returns what."""
-        kind = self.random.choice(KINDS)
-        workers = workers_of(process.pid)
-        if kind == "worker" and not workers:
-            kind = "parent"
+        kind = self.random.choice(list(KINDS))
+        victims = {
+            "worker": workers_of(process.pid), "server": fork_servers_of(process.pid),
+        }.get(kind, [process.pid])  # fmt: skip
+        if not victims:
+            kind, victims = "parent", [process.pid]
         with suppress(ProcessLookupError):
-            if kind == "worker":
-                os.kill(self.random.choice(workers), signal.SIGKILL)
-            elif kind == "parent":
-                os.kill(process.pid, signal.SIGKILL)
-            else:
+            if kind == "group":
                 os.killpg(process.pid, signal.SIGKILL)
+            else:
+                os.kill(self.random.choice(victims), signal.SIGKILL)
         self.kills[kind] += 1
         self.counts[phase] += 1
         print(f"{self.kills.total():4d}  {kind:<7} while {phase}", flush=True)
@@ -260,14 +268,30 @@ def group_of(leader: int) -> dict[int, str]:
 
 
 def workers_of(leader: int) -> list[int]:
-    """A command's worker processes."""
-    return [number for number, line in group_of(leader).items() if "spawn_main" in line]
+    """A command's worker processes: forked from its fork server, whose command line they have."""
+    forked = _forked(leader)
+    return [number for number, parent in forked.items() if parent != leader]
+
+
+def fork_servers_of(leader: int) -> list[int]:
+    """The process that a command's workers are forked from, if it runs."""
+    return [number for number, parent in _forked(leader).items() if parent == leader]
+
+
+def _forked(leader: int) -> dict[int, int]:
+    """A command's fork server and what was forked from it, with the parent of each."""
+    found = {}
+    for number, line in group_of(leader).items():
+        if "multiprocessing.forkserver" in line:
+            with suppress(OSError):
+                stat = Path(f"/proc/{number}/stat").read_text()
+                found[number] = int(stat.rpartition(")")[2].split()[1])
+    return found
 
 
 def summary(soak: Soak, minutes: float) -> str:
     """What came of it, in a few lines."""
-    kinds = ", ".join(f"{soak.kills[kind]} of {name}" for kind, name in zip(
-        KINDS, ("a worker", "the command", "the group"), strict=True))  # fmt: skip
+    kinds = ", ".join(f"{soak.kills[kind]} of {name}" for kind, name in KINDS.items())
     phases = ", ".join(f"{soak.counts[name]} while {name}" for name in PHASES)
     lines = [
         f"{soak.kills.total()} kills ({kinds}; {phases}) over "

@@ -68,11 +68,12 @@ class Confirmation:
                     if self.executor.free and self._is_claimed(order):
                         begun[order.attribute] = order
                         attempts.submit(len(begun) - 1, self._task(order))
-                for event in attempts.events(POLL_SECONDS):
+                events = attempts.events(POLL_SECONDS)
+                for event in events:
                     if event.result is not None:
                         order = list(begun.values())[event.key]
                         runs.append(self._keep(order, event.result, event.worker))
-                if left and not attempts.running:  # others do what is left
+                if left and not (events or attempts.running):  # others do what is left
                     time.sleep(POLL_SECONDS)
                 runs = self._with_others(runs)
 

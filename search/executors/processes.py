@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -149,27 +149,31 @@ class Processes:
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
             target=_work, args=(theirs, self._machine), name=f"worker-{name}"
         )
-        with _interrupts_ignored():
+        get_ready()
+        # Forked, it ignores Ctrl-C as its server does; the server may be loading for seconds still
+        with nullcontext() if _forks() else _interrupts_ignored():
             process.start()
         theirs.close()
         return _Worker(name, process, ours)
 
 
+def _forks() -> bool:
+    """Whether workers are forked from a server; macOS's own libraries do not bear it."""
+    return sys.platform == "linux"
+
+
 def _context() -> BaseContext:
     """How workers are started."""
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["search.executors.preloaded"])
-    return context
+    return multiprocessing.get_context("forkserver" if _forks() else "spawn")
 
 
 def get_ready() -> None:
     """Let what workers are forked from load what trains, while the caller goes on."""
-    if _context().get_start_method() == "forkserver":
+    if _forks():
         from multiprocessing import forkserver
 
         with _interrupts_ignored():
+            forkserver.set_forkserver_preload(["search.executors.preloaded"])
             forkserver.ensure_running()
 
 

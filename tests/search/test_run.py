@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.soak import fork_servers_of, workers_of
 from search.tables.trials import TIME_COLUMNS
 from tests.search.commands import QUICK, command, environment, run
 
@@ -64,16 +65,6 @@ def wait_for(path: Path, rows: int, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
-def children(process: subprocess.Popen[bytes]) -> list[int]:
-    """Process ids of a search's workers."""
-    listed = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    workers = [line.split() for line in listed.stdout.splitlines() if "spawn_main" in line]
-    return [int(words[0]) for words in workers]
-
-
 def test_one_worker_and_one_seed_give_the_same_tables_twice(tmp_path: Path) -> None:
     arguments = ("--workers", "1", "--seed", "7", "--trials", "4", *QUICK, *ALONE)
     for results in ("one", "two"):
@@ -104,7 +95,7 @@ def test_a_suspended_worker_does_not_end_the_search(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "mnist"
     process = start(tmp_path, "--trials", "8", "--workers", "2", *QUICK, *ALONE)
     wait_for(folder / "trials.csv", 1, process)
-    suspended = children(process)[0]
+    suspended = workers_of(process.pid)[0]
     os.kill(suspended, signal.SIGSTOP)
     wait_for(folder / "trials.csv", 6, process)  # its sibling goes on
     os.kill(suspended, signal.SIGCONT)
@@ -120,11 +111,24 @@ def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path)
     assert run(tmp_path, "run", *arguments, "--results", "whole").returncode == 1
     process = start(tmp_path, *arguments, "--results", "parts")
     wait_for(tmp_path / "parts" / "mnist" / "trials.csv", 1, process)
-    [worker] = children(process)
+    [worker] = workers_of(process.pid)
     os.kill(worker, signal.SIGKILL)
     output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (1, b"")
     assert b"attempt 1 of 3 on worker 0: its process ended with exit status -9" in output
+    whole, parts = (without_times(tmp_path / name / "mnist") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole, parts, check_exact=True)
+
+
+def test_a_search_goes_on_when_what_its_workers_are_forked_from_is_killed(tmp_path: Path) -> None:
+    arguments = ("--trials", "5", "--workers", "1", "--seed", "7", *QUICK, *ALONE)
+    assert run(tmp_path, "run", *arguments, "--results", "whole").returncode == 1
+    process = start(tmp_path, *arguments, "--results", "parts")
+    wait_for(tmp_path / "parts" / "mnist" / "trials.csv", 1, process)
+    [server] = fork_servers_of(process.pid)
+    os.kill(server, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (1, b"")
     whole, parts = (without_times(tmp_path / name / "mnist") for name in ("whole", "parts"))
     pd.testing.assert_frame_equal(whole, parts, check_exact=True)
 
@@ -136,7 +140,7 @@ def test_a_design_whose_worker_is_killed_three_times_is_put_aside(tmp_path: Path
     wait_for(folder / "trials.csv", 1, process)
     assert process.stdout is not None
     for attempt in (1, 2, 3):
-        [worker] = children(process)
+        [worker] = workers_of(process.pid)
         os.kill(worker, signal.SIGKILL)
         told = f"trial 1, attempt {attempt} of 3 on worker 0: its process ended with exit status -9"
         assert any(told in line.decode() for line in iter(process.stdout.readline, b""))
