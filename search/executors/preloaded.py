@@ -1,4 +1,7 @@
-"""Preloaded: importing this loads all that a training needs, before workers are forked."""
+"""Preloaded: importing this loads all that a training needs, before workers are forked.
+
+It must ask nothing of a GPU: CUDA cannot be used in a process forked from one that did.
+"""
 
 from __future__ import annotations
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from mnist_arch.design import AveragePool, Conv, Design
 from mnist_arch.epochs import EpochRecord
@@ -21,6 +24,7 @@ from search.evaluate import evaluate
 from search.executors import EXECUTORS, Event, Executor, make_executor
 from search.executors.processes import Processes
 from search.task import Budget, Result, Task
+from tests.search.commands import ROOT
 
 MACHINE = Machine(engine="torch", device="cpu", threads=1)
 HEAD = Conv(10, 1, 0, batch_norm=False, relu=False)
@@ -101,6 +105,34 @@ def test_a_killed_worker_is_replaced_and_its_task_has_died() -> None:
         )  # fmt: skip
         executor.submit(2, task())
         assert result_of(heard(executor)).outcome == "finished"
+
+
+GPU_CALLS = """
+import torch
+
+asked = []
+for where, name in (
+    (torch.cuda, "is_available"), (torch.cuda, "device_count"), (torch.cuda, "_lazy_init"),
+    (torch._C, "_cuda_getDeviceCount"),
+):
+    assert hasattr(where, name), name
+    setattr(where, name, lambda *_, name=name: asked.append(name) or 0)
+import search.executors.preloaded
+print(asked)
+torch.cuda.is_available()
+print(asked)
+"""
+
+
+@pytest.mark.slow
+def test_what_workers_are_forked_with_asks_nothing_of_a_gpu() -> None:
+    if not hasattr(torch._C, "_cuda_getDeviceCount"):
+        pytest.skip("this torch has no CUDA")
+    done = subprocess.run(
+        [sys.executable, "-c", GPU_CALLS], cwd=ROOT, capture_output=True, text=True, check=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["[]", "['is_available']"]
 
 
 @pytest.mark.slow
