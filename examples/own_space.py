@@ -13,7 +13,8 @@ from mnist_arch.design import AveragePool, Conv, DepthwiseConv, Design, Layer, M
 from mnist_arch.recipe import Recipe
 from mnist_arch.rules import Rejected, Rules
 from search.config import Machine
-from search.evaluate import Budget, Task, evaluate
+from search.evaluate import evaluate
+from search.task import Budget, Task
 
 RULES = Rules(parameter_limit=5_000)
 LOGITS = Conv(10, kernel=1, padding=0, batch_norm=False, relu=False)

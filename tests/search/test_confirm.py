@@ -225,13 +225,13 @@ def test_a_comparison_needs_final_runs(folder: Path) -> None:
     ],
 )
 def test_options(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     arguments: list[str], message: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # a command replaces it
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as end:
-        cli.run_command(confirm.main, [str(tmp_path), *arguments])
+        cli.run_command(confirm.main, [str(folder), *arguments])
     assert end.value.code == 2
     assert message in capsys.readouterr().err
 
