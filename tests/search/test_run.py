@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -105,32 +105,32 @@ def test_a_suspended_worker_does_not_end_the_search(tmp_path: Path) -> None:
     assert trained(folder) == 8
 
 
+def same_though_killed(
+    folder: Path, arguments: Sequence[str], victims: Callable[[int], list[int]]
+) -> bytes:
+    """Compare a search with one of which a process is killed; returns what the latter printed."""
+    assert run(folder, "run", *arguments, "--results", "whole").returncode == 1
+    process = start(folder, *arguments, "--results", "parts")
+    wait_for(folder / "parts" / "mnist" / "trials.csv", 1, process)
+    [victim] = victims(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (1, b"")
+    whole, parts = (without_times(folder / name / "mnist") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole, parts, check_exact=True)
+    return output
+
+
 def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path) -> None:
     length = ("--epochs", "3", "--train-images", "2000")
     arguments = ("--trials", "2", "--workers", "1", "--seed", "7", *length, *ALONE)
-    assert run(tmp_path, "run", *arguments, "--results", "whole").returncode == 1
-    process = start(tmp_path, *arguments, "--results", "parts")
-    wait_for(tmp_path / "parts" / "mnist" / "trials.csv", 1, process)
-    [worker] = workers_of(process.pid)
-    os.kill(worker, signal.SIGKILL)
-    output, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors) == (1, b"")
+    output = same_though_killed(tmp_path, arguments, workers_of)
     assert b"attempt 1 of 3 on worker 0: its process ended with exit status -9" in output
-    whole, parts = (without_times(tmp_path / name / "mnist") for name in ("whole", "parts"))
-    pd.testing.assert_frame_equal(whole, parts, check_exact=True)
 
 
 def test_a_search_goes_on_when_what_its_workers_are_forked_from_is_killed(tmp_path: Path) -> None:
     arguments = ("--trials", "5", "--workers", "1", "--seed", "7", *QUICK, *ALONE)
-    assert run(tmp_path, "run", *arguments, "--results", "whole").returncode == 1
-    process = start(tmp_path, *arguments, "--results", "parts")
-    wait_for(tmp_path / "parts" / "mnist" / "trials.csv", 1, process)
-    [server] = fork_servers_of(process.pid)
-    os.kill(server, signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors) == (1, b"")
-    whole, parts = (without_times(tmp_path / name / "mnist") for name in ("whole", "parts"))
-    pd.testing.assert_frame_equal(whole, parts, check_exact=True)
+    same_though_killed(tmp_path, arguments, fork_servers_of)
 
 
 def test_a_design_whose_worker_is_killed_three_times_is_put_aside(tmp_path: Path) -> None:
