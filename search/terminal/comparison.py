@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mnist_arch.datasets import TRAIN_IMAGES
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import Judge
 from search.statistics.confidence import Comparison, compare, compare_answers, compare_folds
@@ -64,7 +65,7 @@ def _compared(
 
 def _places(errors: pd.DataFrame) -> set[int]:
     """The misread images of one run, each by one number."""
-    return set(errors["image"].astype(int) + 60_000 * (errors["part"] == "test"))
+    return set(errors["image"].astype(int) + TRAIN_IMAGES * (errors["part"] == "test"))
 
 
 def comparison_text(first: int, second: int, found: Comparison, judge: Judge = "test") -> str:
