@@ -85,6 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="EPOCHS", help="only trainings of these lengths; default all: %(default)s",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="default %(default)s")
+    parser.add_argument(
+        "--device", default="cpu", choices=("auto", "cpu", "cuda"), help="default %(default)s"
+    )
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="start none after this")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -93,7 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     text = designs_frame(chosen).to_csv(index=False, lineterminator="\n")
     files.write_text(options.folder / "designs.csv", text)
     wanted = [each for each in trainings(chosen) if each.budget_epochs in options.lengths]
-    missing = train_all(wanted, options.folder, options.workers, options.timeout)
+    missing = train_all(wanted, options.folder, options.workers, options.timeout,
+                        options.device)  # fmt: skip
     print(f"{missing} trainings are missing; the same command goes on." if missing else "Complete.")
     return 0
 

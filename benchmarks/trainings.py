@@ -79,11 +79,15 @@ def done_before(folder: Path) -> set[tuple[str, str, float, int]]:
 
 
 def train_all(
-    trainings: Sequence[Training], folder: Path, workers: int, seconds: float | None = None
+    trainings: Sequence[Training],
+    folder: Path,
+    workers: int,
+    seconds: float | None = None,
+    device: str = "cpu",
 ) -> int:
     """Do the trainings that the folder's tables lack; returns how many are still missing.
 
-    `seconds` bounds how long new ones are started.
+    `seconds` bounds how long new ones are started; `device` is as in `choose_device`.
     """
     files.make_folder(folder)
     before = done_before(folder)
@@ -91,7 +95,7 @@ def train_all(
     total, start = len(trainings), time.monotonic()
     commit = facts.commit()
     running: dict[int, Training] = {}
-    executor = make_executor("processes", Machine(threads=1), workers)
+    executor = make_executor("processes", Machine(device=device, threads=1), workers)
     with Attempts(executor, lambda *failure: print("attempt failed:", *failure)) as attempts:
         while waiting or running:
             in_time = seconds is None or time.monotonic() - start < seconds

@@ -22,16 +22,23 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self._network, self._decay, self._steps = network, decay, 0
+        self._network, self._decay = network, decay
         self._weights = [parameter.detach() for parameter in network.parameters()]
         self._average = [weight.clone() for weight in self._weights]
         self._latest = [weight.clone() for weight in self._weights]
 
-    def update(self) -> None:
-        """Take in the weights after a step."""
-        decay = min(self._decay, self._steps / (9 + self._steps))
-        self._steps += 1
-        torch._foreach_lerp_(self._average, self._weights, 1 - decay)
+    def shares(self, steps: int) -> list[float]:
+        """The share that the weights after each of `steps` steps have in the average: 1 - d."""
+        return [1 - min(self._decay, step / (9 + step)) for step in range(steps)]
+
+    def update(self, share: float | Tensor) -> None:
+        """Take in the weights after a step; a share that stands on a device is not read back."""
+        if isinstance(share, float):
+            torch._foreach_lerp_(self._average, self._weights, share)
+            return
+        moves = torch._foreach_sub(self._weights, self._average)
+        torch._foreach_mul_(moves, share)
+        torch._foreach_add_(self._average, moves)
 
     def put_in(self, batches: Iterable[Tensor]) -> None:
         """Put the average in the place of the weights, with batch norm's statistics of its own.

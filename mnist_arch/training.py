@@ -20,8 +20,9 @@ from mnist_arch.data import Digits
 from mnist_arch.epochs import EpochRecord, FittedEpoch
 from mnist_arch.learning_rate import learning_rates
 from mnist_arch.recipe import Recipe
+from mnist_arch.recorded import RecordedEpochs
 from mnist_arch.shuffle import Gather, Shuffled, batches, order_seed, shuffle
-from mnist_arch.step import Step, stepper
+from mnist_arch.step import stepper
 
 EVALUATION_BATCH = 1_000
 """Images in one evaluation batch: large enough to be fast, small enough for a laptop's cache."""
@@ -55,21 +56,21 @@ def fit_epochs(
     generator = torch.Generator(device).manual_seed(order_seed(seed))
     steps = len(batches(len(fit), recipe.batch_size))
     rates = learning_rates(recipe, epochs * steps)
-    optimiser = _optimiser(network, recipe, device)
-    step = stepper(network, optimiser, recipe.label_smoothing)
     average = Average(network, recipe.averaging) if recipe.averaging else None
+    shares = average.shares(epochs * steps) if average is not None else None
+    descent = _Descent(network, recipe, fit, gather, average)
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         network.train()
-        mine = rates[(epoch - 1) * steps : epoch * steps]
+        part = slice((epoch - 1) * steps, epoch * steps)
         shuffled = shuffle(recipe, fit, generator, gather)
-        totals = _train_epoch(step, shuffled, optimiser, mine, average)
+        totals = descent.epoch(shuffled, rates[part], None if shares is None else shares[part])
         loss, accuracy = _read_back(totals, len(fit))
         require_finite(loss, "training", epoch)
         if average is not None:
             count = -(-STATISTICS_IMAGES // recipe.batch_size)
             average.put_in(shuffled.images(part) for part in shuffled.parts[:count])
-        yield FittedEpoch(epoch, mine[-1], loss, accuracy, time.perf_counter() - start)
+        yield FittedEpoch(epoch, rates[part][-1], loss, accuracy, time.perf_counter() - start)
         if average is not None and epoch < epochs:
             average.take_out()
 
@@ -151,33 +152,53 @@ def _optimiser(network: nn.Module, recipe: Recipe, device: torch.device) -> torc
     )  # fmt: skip
 
 
-def _train_epoch(
-    step: Step,
-    shuffled: Shuffled,
-    optimiser: torch.optim.Optimizer,
-    rates: Sequence[float],
-    average: Average | None,
-) -> Tensor:
-    """Take one pass over the digits, its steps at `rates`.
+class _Descent:
+    """The steps of one training, taken epoch by epoch; on a CUDA GPU a step is recorded once."""
 
-    Returns the summed loss and the correct answers, [2], still on the device.
-    """
-    device = shuffled.index.device
-    group = optimiser.param_groups[0]
-    given = torch.tensor(rates, device=device) if isinstance(group["lr"], Tensor) else None
-    totals = torch.zeros(2, device=device)
-    for number, part in enumerate(shuffled.parts):
-        labels = shuffled.fit.labels[shuffled.index[part]]
-        images = shuffled.images(part)
-        if given is None:
-            group["lr"] = rates[number]
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, fit: Digits, gather: Gather,
+        average: Average | None,
+    ) -> None:  # fmt: skip
+        device = fit.images.device
+        self._fit, self._gather, self._average = fit, gather, average
+        self._optimiser = _optimiser(network, recipe, device)
+        self._group = self._optimiser.param_groups[0]
+        self._step = stepper(network, self._optimiser, recipe.label_smoothing)
+        self._totals = torch.zeros(2, device=device)
+        self._recorded = RecordedEpochs(device) if device.type == "cuda" else None
+
+    def epoch(
+        self, shuffled: Shuffled, rates: Sequence[float], shares: Sequence[float] | None
+    ) -> Tensor:
+        """Take one pass over the digits, with the rate and the average's share of each step.
+
+        Returns the summed loss and the correct answers, [2], still on the device.
+        """
+        self._totals.zero_()
+        if self._recorded is not None:
+            self._recorded.take(self._batch, shuffled, rates, shares)
+            return self._totals
+        for number, part in enumerate(shuffled.parts):
+            matrices = None if shuffled.matrices is None else shuffled.matrices[part]
+            share = None if shares is None else shares[number]
+            self._batch(shuffled.index[part], matrices, rates[number], share)
+        return self._totals
+
+    def _batch(
+        self, index: Tensor, matrices: Tensor | None, rate: float | Tensor,
+        share: float | Tensor | None,
+    ) -> None:  # fmt: skip
+        """Train on the images at `index`, [batch]; add what they gave to the totals."""
+        labels = self._fit.labels[index]
+        images = self._gather(self._fit.images, index, matrices)
+        if isinstance(rate, Tensor):
+            self._group["lr"].copy_(rate)
         else:
-            group["lr"].copy_(given[number])
-        logits, loss = step(images, labels)
-        if average is not None:
-            average.update()
-        _add(totals, loss * len(labels), logits, labels)
-    return totals
+            self._group["lr"] = rate
+        logits, loss = self._step(images, labels)
+        if self._average is not None and share is not None:
+            self._average.update(share)
+        _add(self._totals, loss * len(labels), logits, labels)
 
 
 def _add(totals: Tensor, summed_loss: Tensor, logits: Tensor, labels: Tensor) -> None:

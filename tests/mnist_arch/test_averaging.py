@@ -34,8 +34,9 @@ def images(count: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
+@pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
-def test_the_average_is_torchs_in_float64(decay: float) -> None:
+def test_the_average_is_torchs_in_float64(decay: float, on_device: bool) -> None:
     torch.manual_seed(0)
     network = build(TINY).double()
 
@@ -45,12 +46,12 @@ def test_the_average_is_torchs_in_float64(decay: float) -> None:
 
     theirs = AveragedModel(network, avg_fn=follow)
     ours = Average(network, decay)
-    for _ in range(30):
+    for share in ours.shares(30):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(torch.randn_like(parameter))
         theirs.update_parameters(network)
-        ours.update()
+        ours.update(torch.tensor(share, dtype=torch.float64) if on_device else share)
     latest = copy.deepcopy(network)
     ours.put_in([images(5)])
     for mine, other in zip(network.parameters(), theirs.module.parameters(), strict=True):
@@ -63,10 +64,10 @@ def test_the_average_is_torchs_in_float64(decay: float) -> None:
 def test_a_short_training_forgets_its_initial_weights() -> None:
     network = nn.Conv2d(1, 1, 1)
     average = Average(network, 0.9999)
-    for value in range(100):
+    for value, share in enumerate(average.shares(100)):
         with torch.no_grad():
             network.weight.fill_(value)
-        average.update()
+        average.update(share)
     average.put_in([])
     assert 80 < network.weight.item() < 95  # plainly averaged at 0.9999 it would be below 1
 
