@@ -104,7 +104,8 @@ def prepare(network: nn.Sequential, engine: Engine, threads: int = 1) -> nn.Modu
     Lanes takes a network over layer by layer, with `threads` threads; one with a layer that it
     does not know is left to torch, or refused with `UserError` where lanes was asked for. Torch
     on a CPU stores channels last, which is faster than rows last on designs of 8 to 32 channels
-    (`pytest benchmarks` measures both).
+    (`pytest benchmarks` measures both). So it does on a CUDA GPU, but not for a network with
+    grouped convolutions: cuDNN compiles a program for each of these, for seconds.
     """
     if engine.name == "lanes":
         unsupported = lanes.supports(network)
@@ -114,7 +115,13 @@ def prepare(network: nn.Sequential, engine: Engine, threads: int = 1) -> nn.Modu
             raise UserError(f"--engine lanes: {unsupported}; use --engine auto or torch")
     if engine.device == "cpu":
         return network.to(memory_format=torch.channels_last)
+    if engine.device == "cuda" and not any(_is_grouped(layer) for layer in network):
+        return network.to(engine.device).to(memory_format=torch.channels_last)
     return network.to(engine.device)
+
+
+def _is_grouped(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.groups > 1
 
 
 def engine_of(network: nn.Module) -> str:

@@ -6,6 +6,7 @@ takes as long to launch; a recorded step is one launch (CUDA graphs; PyTorch's n
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,6 +20,12 @@ WARM_UP = 3
 Batch = Callable[[Tensor, Tensor | None, Tensor, Tensor | None], None]
 """Trains on one batch: its places in the data, int64 [batch]; its maps, [batch, 2, 3]; the learning
 rate and the share of the latest weights in their average, 0-dimensional tensors on the device."""
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all recorded trainings: cuBLAS keeps 32 MiB for each that it has met."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Recorded:
@@ -50,9 +57,7 @@ class RecordedEpochs:
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._step = device, Recorded(device)
-        self._stream: torch.cuda.Stream | None = None
-        if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = _stream(device) if device.type == "cuda" else None
         self._number = torch.zeros(1, dtype=torch.int64, device=device)
         self._kept: tuple[Tensor | None, ...] = ()  # by batch: places, maps, rates, shares
 
