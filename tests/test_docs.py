@@ -47,6 +47,7 @@ def commands_of(page: Path) -> list[str]:
 
 
 OURS = sorted({command for page in PAGES for command in commands_of(page)})
+README = commands_of(ROOT / "README.md")
 
 
 def words_of(command: str) -> tuple[str, list[str]]:
@@ -96,7 +97,14 @@ def run(verb: str, arguments: list[str], folder: Path) -> subprocess.CompletedPr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in OURS if not LONG.search(c)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.ci] if command in README else [])
+        for command in OURS
+        if not LONG.search(command)
+    ],
+)
 def test_every_command_runs(command: str, place: Path) -> None:
     module, arguments = words_of(command)
     verb = module.partition(".")[2]

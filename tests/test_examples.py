@@ -33,6 +33,7 @@ def test_examples_of_the_api_are_short(name: str) -> None:
     assert not any("search.pages" in line or "._" in line for line in lines)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_own_rules(tmp_path: Path) -> None:
     text = run("own_rules.py", tmp_path, "2", "1", "300")
@@ -40,6 +41,7 @@ def test_own_rules(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "own-rules" / "report.html").is_file()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_own_space(tmp_path: Path) -> None:
     text = run("own_space.py", tmp_path, "2", "1", "300")
@@ -57,6 +59,7 @@ def test_plain_optuna(tmp_path: Path) -> None:
     assert "of 2 trained to the end in " in text
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -18,6 +18,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_trainings_are_kept_as_they_end_and_never_done_again(tmp_path: Path) -> None:
     assert main([str(tmp_path), "--seeds", "1", *TRY_OUT]) == 0

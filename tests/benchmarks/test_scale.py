@@ -24,6 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.filled.BLOCK", 2)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_it_runs_in_small(capsys: pytest.CaptureFixture[str]) -> None:

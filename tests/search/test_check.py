@@ -446,6 +446,8 @@ def test_memory_is_limited(work: str) -> None:
         events_of(f"{work}:hogs", contained.MEMORY_LIMIT + 1)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_code_is_checked_in_another_process(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main(["net.py:Dense", "--json"]) == 1

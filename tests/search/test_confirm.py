@@ -104,6 +104,7 @@ def table(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.csv")
 
 
+@pytest.mark.slow
 def test_a_comparison_is_paired_over_seeds_and_images(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_comparison_is_paired_over_seeds_and_images(
     assert confirm.main([str(folder), "--compare", "3", "1"]) == 0
 
 
+@pytest.mark.slow
 def test_a_comparison_without_answers_is_paired_over_seeds(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +258,7 @@ def resumed(folder: Path, config: StudyConfig = EASY, **choices: object) -> Outc
     return search(config, run)
 
 
+@pytest.mark.slow
 def test_a_search_that_has_its_designs_completes_their_confirmation(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,6 +313,7 @@ def test_one_worker_and_two_give_equal_results_and_data_are_the_whole_test_image
     pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_kill_of_everything_loses_no_finished_run(tmp_path: Path) -> None:
     three_designs(tmp_path)
@@ -340,6 +344,7 @@ def test_kill_of_everything_loses_no_finished_run(tmp_path: Path) -> None:
     assert len(same) == len(before)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_whole_search_ends_with_its_confirmation(tmp_path: Path) -> None:
     done = run_command(

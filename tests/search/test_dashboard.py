@@ -30,6 +30,7 @@ def asked(address: str, path: str) -> Any:
     raise TimeoutError(address)
 
 
+@pytest.mark.slow
 def test_its_trials_read_well(tmp_path: Path) -> None:
     config = StudyConfig(
         seed=2, epochs=2, train_images=100, rules=Rules(parameter_limit=19_000), goal="accuracy",

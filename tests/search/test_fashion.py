@@ -58,6 +58,7 @@ def test_a_study_of_another_data_set_says_so_and_is_read_back() -> None:
         StudyConfig(dataset="letters")
 
 
+@pytest.mark.slow
 def test_without_its_files_nothing_is_started(tmp_path: Path) -> None:
     done = run(tmp_path, "run", "--dataset", "fashion", "--data", tmp_path)
     assert done.returncode == 2
@@ -107,6 +108,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_fashion
+@pytest.mark.ci
 @pytest.mark.slow
 def test_one_training(tmp_path: Path) -> None:
     done = run(tmp_path, "train", "--design", "assignment", *QUICK)

@@ -73,6 +73,7 @@ def checked(folder: Path, before: Kept, tmp_path: Path) -> Kept:
     return now
 
 
+@pytest.mark.ci
 def test_a_full_disk_loses_nothing_and_with_room_the_search_goes_on(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 3) as disk:
         folder = disk / "results" / "mnist"
@@ -159,6 +160,7 @@ def test_a_schedulers_sigterm_then_sigkill_loses_nothing(tmp_path: Path) -> None
     assert checked(folder, now, tmp_path).unfinished == 0
 
 
+@pytest.mark.ci
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     process = start(tmp_path, "--trials", "50", "--workers", "2", *QUICK)
     wait_for_rows(tmp_path / "results" / "mnist" / "trials.csv", 1, process)
@@ -213,6 +215,7 @@ def test_a_hanging_training_is_ended_and_done_again(tmp_path: Path) -> None:
     assert len(now.trained) == 10
 
 
+@pytest.mark.ci
 def test_a_torn_row_is_left_out_and_mended_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "mnist"
     assert run(tmp_path, "run", "--trials", "2", *ALONE).returncode == 1

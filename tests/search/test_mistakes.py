@@ -279,6 +279,7 @@ def test_no_single_training_writes_into_a_studys_folder(
     assert "holds results already (study.db): they are never written over" in message
 
 
+@pytest.mark.slow
 def test_the_verbs_are_listed_and_run(tmp_path: Path) -> None:
     def search(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import optuna
+import pytest
 
 from tests.search.commands import environment
 from tests.search.studies import three_designs
@@ -26,6 +27,7 @@ def optuna_says(folder: Path, verb: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_optunas_command_line_lists_our_trials(tmp_path: Path) -> None:
     three_designs(tmp_path)
     trials = json.loads(optuna_says(tmp_path, "trials", "--study-name", "test", "-f", "json"))

@@ -75,6 +75,7 @@ def test_one_worker_and_one_seed_give_the_same_tables_twice(tmp_path: Path) -> N
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
+@pytest.mark.ci
 def test_kills_of_the_group_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
     arguments = ("--workers", "1", "--seed", "7", "--trials", "8", "--quiet", *QUICK, *ALONE)
     assert run(tmp_path, "run", *arguments, "--results", "whole").returncode == 1
@@ -163,6 +164,7 @@ def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     assert b"4 designs trained" in output
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_end_keeps_everything_and_says_how_to_go_on(
     tmp_path: Path, ending: signal.Signals

@@ -12,6 +12,7 @@ from tests.search.commands import QUICK
 ENGINE = ("--engine", "torch", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_a_training_keeps_its_log_and_overwrites_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

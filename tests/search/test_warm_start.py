@@ -168,6 +168,7 @@ def test_the_predictor_knows_what_the_looks_of_before_said(
     assert not math.isclose(first["predicted_loss"], Predictor().loss(looked), rel_tol=0.01)
 
 
+@pytest.mark.slow
 def test_it_repeats_in_parts_too_whatever_becomes_of_the_earlier_study(
     before: StudyTables, after: StudyTables, tmp_path: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_it_repeats_in_parts_too_whatever_becomes_of_the_earlier_study(
         )
 
 
+@pytest.mark.slow
 def test_a_warm_started_study_is_continued_as_it_was_started(
     results: Path, after: StudyTables, tmp_path: Path
 ) -> None:

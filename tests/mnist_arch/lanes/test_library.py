@@ -176,6 +176,8 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_processes_started_by_spawn_or_fork_train(tmp_path: Path) -> None:
     script = tmp_path / "job.py"
     script.write_text(JOB)

@@ -36,6 +36,7 @@ def growth(threads: int, networks: int) -> float:
     return resident_megabytes() - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_three_hundred_networks_leave_nothing_behind(threads: int) -> None:
     """One network alone takes about 10 MB: a leak shows in every round, an allocator's whim not."""

@@ -104,6 +104,8 @@ def test_the_weights_are_those_that_were_judged(
     assert judge(network, digits[1])[1] == row["test_accuracy"]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_more_seeds_are_added_and_nothing_is_done_twice(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +123,7 @@ def test_more_seeds_are_added_and_nothing_is_done_twice(
     pd.testing.assert_frame_equal(kept, before)
 
 
+@pytest.mark.slow
 def test_two_trials_of_one_design_share_their_seeds_and_their_verdict(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +156,7 @@ def test_what_is_exported_next_is_the_first_confirmed_not_rank_1(
     assert output.endswith(f"Next:  python -m search.export {folder} --trial 2\n")
 
 
+@pytest.mark.slow
 def test_where_an_answer_is_not_confirmed_the_next_of_its_kind_is_tried(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +176,7 @@ def test_where_an_answer_is_not_confirmed_the_next_of_its_kind_is_tried(
     assert "0 runs to do" in capsys.readouterr().out  # it diverged, and would again
 
 
+@pytest.mark.slow
 def test_each_finalist_is_trained_as_long_as_its_trial_was(folder: Path) -> None:
     epoch = THREE[2].epochs[0]
     config = replace(EASY, epochs=2)
@@ -186,6 +191,8 @@ def test_each_finalist_is_trained_as_long_as_its_trial_was(folder: Path) -> None
     assert names[4] == f"{small(6).fingerprint}-0.safetensors"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +217,7 @@ def test_a_dead_workers_run_is_done_again(
     assert set(runs(folder)["state"]) == {"done"}
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_dies_each_time_failed_and_can_be_done_later(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +229,7 @@ def test_a_run_whose_worker_dies_each_time_failed_and_can_be_done_later(
     assert set(runs(folder)["state"]) == {"done"}
 
 
+@pytest.mark.slow
 def test_a_diverged_run_counts_as_not_passed_and_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +251,7 @@ def test_a_diverged_run_counts_as_not_passed_and_is_said(
     assert "0 runs to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_lacked_memory_three_times_is_done_again_later(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

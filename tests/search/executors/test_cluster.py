@@ -51,6 +51,7 @@ def test_without_a_cluster_the_mistake_is_told() -> None:
         pass
 
 
+@pytest.mark.ci
 @needs_nodes
 def test_a_task_gives_its_epochs_and_then_what_evaluate_gives() -> None:
     with make_executor("ray", MACHINE, 1) as executor:

@@ -92,6 +92,7 @@ def test_an_unknown_executor_is_a_mistake() -> None:
     assert set(EXECUTORS) >= {"processes", "here"}
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_task_has_died() -> None:
     with Processes(MACHINE, 1) as executor:
@@ -124,6 +125,7 @@ print(asked)
 """
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_what_workers_are_forked_with_asks_nothing_of_a_gpu() -> None:
     if not hasattr(torch._C, "_cuda_getDeviceCount"):
@@ -150,6 +152,7 @@ def test_a_suspended_worker_holds_up_nobody_but_itself() -> None:
         assert {event.key for event in heard(executor)} == {1}
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_hanging_worker_is_killed_and_its_task_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
     with Processes(replace(MACHINE, hang_seconds=600), 2) as executor:

@@ -52,6 +52,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return module
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_network_py_stands_on_its_own(exported: Path, tmp_path: Path) -> None:
     network, _ = weights.read_weights(exported / "weights.safetensors", SMALL)
     _, accuracy = evaluate(network, load("test"))

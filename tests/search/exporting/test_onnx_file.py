@@ -22,6 +22,7 @@ GRAPH = Design(
 )  # fmt: skip
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize("design", [GRAPH, REFERENCE_DESIGNS["published-4392"]])
 def test_onnxruntime_computes_every_layer_as_torch_does(tmp_path: Path, design: Design) -> None:

@@ -50,8 +50,11 @@ def colour_of(browser: Browser, selector: str, name: str = "backgroundColor") ->
     return [int(float(part)) for part in text.split("(")[1].rstrip(")").split(",")[:3]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
-@pytest.mark.parametrize("which", ["first_light", "front", "made"])
+@pytest.mark.parametrize(
+    "which", ["first_light", "front", pytest.param("made", marks=pytest.mark.ci)]
+)
 def test_a_page_is_drawn_without_an_error_or_a_request(
     browser: Browser, which: str, width: int, scheme: str, request: pytest.FixtureRequest
 ) -> None:

@@ -300,6 +300,7 @@ def test_published_answers_have_a_source_and_figures_in_range() -> None:
         assert 0.98 < answer.accuracy < 1
 
 
+@pytest.mark.slow
 def test_pictures_of_all_figures_are_written_and_equal_each_time(tmp_path: Path) -> None:
     study = open_study(FIRST_LIGHT)
     written = write_report([study], tmp_path / "a")
@@ -365,6 +366,8 @@ def test_a_page_that_cannot_be_made_spoils_nothing(
     )
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_search_leaves_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     searching = importlib.import_module("search.searching")
     monkeypatch.setattr(searching, "report_after", after.report_after)

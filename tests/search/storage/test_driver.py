@@ -189,6 +189,8 @@ def test_a_design_is_trained_once(
         assert claim(second, mine) == other
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_many_drivers_at_once_are_admitted_exactly_as_many_as_asked_for(
     postgres: Server,
 ) -> None:

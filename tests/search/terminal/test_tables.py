@@ -47,6 +47,7 @@ def test_a_wide_window_is_not_filled_and_a_fitting_one_is_kept() -> None:
     assert max(map(len, printed(60, True).splitlines())) <= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("design", "assignment"), ("results/first-light",)])
 def test_piped_commands_cut_nothing_however_narrow(arguments: tuple[str, ...]) -> None:
     import os
