@@ -14,7 +14,7 @@ PACKAGE = Path(mnist_arch.__file__).parent
 ORDER = (
     "errors", "datasets", "values", "layers", "design", "references", "arithmetic", "plan", "rules",
     "build", "audit", "recipe", "data", "folds", "augment", "learning_rate", "shuffle",
-    "averaging", "step", "epochs", "training", "lanes", "engine",
+    "recorded", "averaging", "step", "epochs", "training", "lanes", "engine",
 )  # fmt: skip
 """A module imports only from modules before it."""
 

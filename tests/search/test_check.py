@@ -266,6 +266,7 @@ def test_what_breaks_a_rule_is_not_trained() -> None:
     assert event["report"]["rejections"][0]["limit"] == "fully connected layers"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_what_cannot_be_judged_is_said_and_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main(["net.py:Distances", "--json"]) == 1

@@ -159,7 +159,6 @@ def test_a_study_on_a_server_is_shown_confirmed_and_exported_as_one_in_a_file(
     assert document["runs"][0]["arguments"]["storage"] == "env:STUDIES"
 
 
-@pytest.mark.ci
 def test_two_drivers_share_a_confirmation(
     tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,6 @@ def test_one_worker_and_one_seed_give_the_same_tables_twice(tmp_path: Path) -> N
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
-@pytest.mark.ci
 def test_kills_of_the_group_lose_nothing_and_change_nothing(tmp_path: Path) -> None:
     arguments = ("--workers", "1", "--seed", "7", "--trials", "8", "--quiet", *QUICK, *ALONE)
     assert run(tmp_path, "run", *arguments, "--results", "whole").returncode == 1
@@ -122,6 +121,7 @@ def same_though_killed(
     return output
 
 
+@pytest.mark.ci
 def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path) -> None:
     length = ("--epochs", "3", "--train-images", "2000")
     arguments = ("--trials", "2", "--workers", "1", "--seed", "7", *length, *ALONE)
