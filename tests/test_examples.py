@@ -33,7 +33,6 @@ def test_examples_of_the_api_are_short(name: str) -> None:
     assert not any("search.pages" in line or "._" in line for line in lines)
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_own_rules(tmp_path: Path) -> None:
     text = run("own_rules.py", tmp_path, "2", "1", "300")

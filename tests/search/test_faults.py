@@ -215,7 +215,6 @@ def test_a_hanging_training_is_ended_and_done_again(tmp_path: Path) -> None:
     assert len(now.trained) == 10
 
 
-@pytest.mark.ci
 def test_a_torn_row_is_left_out_and_mended_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "mnist"
     assert run(tmp_path, "run", "--trials", "2", *ALONE).returncode == 1

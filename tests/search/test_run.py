@@ -164,8 +164,9 @@ def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     assert b"4 designs trained" in output
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci)]
+)
 def test_a_polite_end_keeps_everything_and_says_how_to_go_on(
     tmp_path: Path, ending: signal.Signals
 ) -> None:
