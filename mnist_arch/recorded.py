@@ -7,7 +7,8 @@ takes as long to launch; a recorded step is one launch (CUDA graphs; PyTorch's n
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -26,6 +27,19 @@ rate and the share of the latest weights in their average, 0-dimensional tensors
 def _stream(device: torch.device) -> torch.cuda.Stream:
     """The stream of all recorded trainings: cuBLAS keeps 32 MiB for each that it has met."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _on_own_stream(device: torch.device) -> Iterator[None]:
+    """On a CUDA GPU, work on that stream: after what was asked before, before what comes after."""
+    if device.type != "cuda":
+        yield
+        return
+    own, others = _stream(device), torch.cuda.current_stream(device)
+    own.wait_stream(others)
+    with torch.cuda.stream(own):
+        yield
+    others.wait_stream(own)
 
 
 class Recorded:
@@ -57,7 +71,6 @@ class RecordedEpochs:
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._step = device, Recorded(device)
-        self._stream = _stream(device) if device.type == "cuda" else None
         self._number = torch.zeros(1, dtype=torch.int64, device=device)
         self._kept: tuple[Tensor | None, ...] = ()  # by batch: places, maps, rates, shares
 
@@ -72,41 +85,27 @@ class RecordedEpochs:
 
         The recipe and `batch` must be those of the first epoch.
         """
-        if self._stream is None:
-            self._take(batch, shuffled, rates, shares)
-            return
-        self._stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._stream):
-            self._take(batch, shuffled, rates, shares)
-        torch.cuda.current_stream(self._device).wait_stream(self._stream)
-
-    def _take(
-        self,
-        batch: Batch,
-        shuffled: Shuffled,
-        rates: Sequence[float],
-        shares: Sequence[float] | None,
-    ) -> None:
-        size = shuffled.parts[0].stop
-        full = sum(part.stop - part.start == size for part in shuffled.parts)
-        index, matrices = shuffled.index, shuffled.matrices
-        rate_of = self._on_device(rates)
-        share_of = None if shares is None else self._on_device(shares)
-        self._put(
-            index[: full * size].view(full, size),
-            None if matrices is None else matrices[: full * size].view(full, size, 2, 3),
-            rate_of,
-            share_of,
-        )
-        for _ in range(full):
-            self._step.do(lambda: self._full_batch(batch))
-        for number, part in enumerate(shuffled.parts[full:], full):
-            batch(
-                index[part],
-                None if matrices is None else matrices[part],
-                rate_of[number],
-                None if share_of is None else share_of[number],
+        with _on_own_stream(self._device):
+            size = shuffled.parts[0].stop
+            full = sum(part.stop - part.start == size for part in shuffled.parts)
+            index, matrices = shuffled.index, shuffled.matrices
+            rate_of = self._on_device(rates)
+            share_of = None if shares is None else self._on_device(shares)
+            self._put(
+                index[: full * size].view(full, size),
+                None if matrices is None else matrices[: full * size].view(full, size, 2, 3),
+                rate_of,
+                share_of,
             )
+            for _ in range(full):
+                self._step.do(lambda: self._full_batch(batch))
+            for number, part in enumerate(shuffled.parts[full:], full):
+                batch(
+                    index[part],
+                    None if matrices is None else matrices[part],
+                    rate_of[number],
+                    None if share_of is None else share_of[number],
+                )
 
     def _on_device(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, device=self._device)
