@@ -15,6 +15,9 @@ from filelock import FileLock, Timeout
 
 from mnist_arch.errors import MachineError, UserError
 
+RESULTS = Path("results")
+"""Where studies are, each in a folder of its name, unless `--results` says otherwise."""
+
 DATABASE = "study.db"
 """Of a study, in its folder; the other files there are views of it."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search import RunConfig, cli, search
 from search import options as common
+from search.files import RESULTS
 from search.run_config import FINALISTS, SEEDS
 
 EXAMPLES = """\
@@ -48,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="default: the name of the data set, mnist",
     )  # fmt: skip
     group.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR",
+        "--results", type=Path, default=RESULTS, metavar="DIR",
         help="folder that holds the study's (default %(default)s)",
     )  # fmt: skip
     common.add_workers(group)

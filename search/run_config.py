@@ -11,6 +11,7 @@ from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Judge, Recipe
 from search.config import Machine, require_dataset, require_range
+from search.files import RESULTS
 from search.names import require_name
 
 FINALISTS, SEEDS = 3, 3
@@ -30,7 +31,7 @@ class RunConfig:
     """
 
     study: str = "mnist"
-    results: Path = Path("results")
+    results: Path = RESULTS
     trials: int = 50
     workers: int | None = None
     timeout_seconds: int | None = None

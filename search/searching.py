@@ -26,6 +26,7 @@ from search.goals import GOALS
 from search.loop import Loop
 from search.loop.history import History
 from search.loop.proposals import space_of
+from search.names import nearest_study
 from search.pages.after import report_after
 from search.run_config import ConfirmConfig, RunConfig
 from search.samplers import make_sampler
@@ -325,6 +326,7 @@ def _study_here(folder: Path, storage_name: str) -> Iterator[tuple[Driver, Study
             f"{folder} holds no study to confirm: {missing}; give the folder of a "
             "study that was searched here (results/mnist), or make one: "
             "python -m search.run --trials 50. A study on a server needs its --storage"
+            f"{nearest_study(folder)}"
         )
     if shared:
         files.make_folder(folder)

@@ -17,7 +17,7 @@ from mnist_arch.plan import Plan
 from search import facts, files
 from search.config import Machine, StudyConfig
 from search.evaluate import digits_here, engine_here, evaluate
-from search.files import DATABASE
+from search.files import DATABASE, RESULTS
 from search.formats import duration, percent, standard_error
 from search.tables.csv_text import to_csv
 from search.tables.trials import log_frame
@@ -33,7 +33,7 @@ class Single:
     name: str
     config: StudyConfig
     machine: Machine
-    results: Path = Path("results")
+    results: Path = RESULTS
     study: str | None = None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search import cli
 from search import options as common
+from search.files import RESULTS
 from search.names import read_design
 
 EXAMPLES = """\
@@ -28,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="a design's name (assignment) or its JSON file",
     )  # fmt: skip
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="default %(default)s"
+        "--results", type=Path, default=RESULTS, metavar="DIR", help="default %(default)s"
     )
     parser.add_argument(
         "--study", type=common.name, metavar="NAME",

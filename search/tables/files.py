@@ -23,7 +23,7 @@ from search.config import StudyConfig
 from search.files import DATABASE
 from search.final_run import FinalRun
 from search.goals import GOALS
-from search.names import did_you_mean
+from search.names import nearest_study
 from search.record import TRAINED, TrialRecord
 from search.tables import confirmations, trials
 from search.tables.csv_text import lines, read_csv, to_csv
@@ -232,23 +232,13 @@ def read_study(folder: Path) -> StudyTables:
         raise UserError(
             f"{folder} holds no study: {Path(error.filename).name} is missing; give the folder of "
             "a study (results/mnist), or make one: python -m search.run --trials 50"
-            f"{_near(folder)}"
+            f"{nearest_study(folder)}"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"the study in {folder} cannot be read ({error}); running the study again makes its "
             f"files anew from {DATABASE}"
         ) from None
-
-
-def _near(folder: Path) -> str:
-    """The study beside a missing folder whose name is most like it, as a question."""
-    beside = folder.parent
-    try:
-        known = [str(path.parent) for path in beside.glob("*/study.json")]
-    except OSError:
-        return ""
-    return did_you_mean(str(folder), known)
 
 
 _OPTIONAL = ("finalists", "confirmations", "errors")

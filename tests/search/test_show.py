@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from search import RunConfig, open_study, show
+from search.confirm import main as confirm
+from search.export import main as export
 from search.record import TrialRecord
 from search.terminal.search import closing, nothing_to_do
 from tests.search.commands import ROOT, environment
@@ -195,3 +198,12 @@ def test_a_design_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_study_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean .*results/first-light\?$"):
         show.main([str(ROOT / "results" / "first-lihgt")])
+
+
+@pytest.mark.parametrize("command", [show.main, export, confirm])
+def test_a_study_called_by_its_name_alone_is_found_in_results(
+    command: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=r"; did you mean results/first-light\?$"):
+        command(["first-light"])
