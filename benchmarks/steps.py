@@ -179,10 +179,10 @@ class Measurement:
         return statistics.median(self.times[variant])
 
     def ratio(self, variant: str) -> tuple[float, float, float]:
-        """Its median over that of lanes, and the quartiles of the rounds' ratios."""
+        """Its time over that of lanes, step by step: the median, and the quartiles."""
         pairs = zip(self.times[variant], self.times["lanes"], strict=True)
-        quartiles = statistics.quantiles([theirs / ours for theirs, ours in pairs], n=4)
-        return self.median(variant) / self.median("lanes"), quartiles[0], quartiles[2]
+        low, middle, high = statistics.quantiles([theirs / ours for theirs, ours in pairs], n=4)
+        return middle, low, high
 
 
 def measure(name: str, compiled: bool, rounds: int) -> Measurement:
