@@ -14,12 +14,30 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mnist_arch.errors import MachineError, UserError
+from search.names import did_you_mean
 
 RESULTS = Path("results")
 """Where studies are, each in a folder of its name, unless `--results` says otherwise."""
 
 DATABASE = "study.db"
 """Of a study, in its folder; the other files there are views of it."""
+
+
+def nearest_study(folder: Path) -> str:
+    """`; did you mean X?` with the study meant by a folder that is not there, or nothing.
+
+    It is the one of that name in `results`, or the one beside the folder with the nearest name.
+    """
+    named = RESULTS / folder
+    try:
+        if folder.exists():
+            return ""
+        if (named / "study.json").is_file():
+            return f"; did you mean {named}?"
+        known = [str(path.parent) for path in folder.parent.glob("*/study.json")]
+    except OSError:
+        return ""
+    return did_you_mean(str(folder), known)
 
 
 def make_folder(folder: Path) -> None:

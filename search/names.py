@@ -9,7 +9,6 @@ from pathlib import Path
 from mnist_arch.design import MAX_JSON_CHARACTERS, Design, DesignError
 from mnist_arch.errors import UserError
 from mnist_arch.references import REFERENCE_DESIGNS
-from search.files import RESULTS
 
 LONGEST_NAME = 100
 
@@ -18,23 +17,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` with the known word that is nearest, or nothing where none is near."""
     found = difflib.get_close_matches(word, list(known), 1, 0.6)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-def nearest_study(folder: Path) -> str:
-    """`; did you mean X?` with the study meant by a folder that is not there, or nothing.
-
-    It is the one of that name in `results`, or the one beside the folder with the nearest name.
-    """
-    named = RESULTS / folder
-    try:
-        if folder.exists():
-            return ""
-        if (named / "study.json").is_file():
-            return f"; did you mean {named}?"
-        known = [str(path.parent) for path in folder.parent.glob("*/study.json")]
-    except OSError:
-        return ""
-    return did_you_mean(str(folder), known)
 
 
 def require_name(option: str, text: str) -> str:

@@ -20,13 +20,12 @@ from search.confirmation import finalists
 from search.confirmation.confirming import Confirmation
 from search.dashboard import dashboard, require_dashboard
 from search.executors import get_ready, make_executor
-from search.files import DATABASE
+from search.files import DATABASE, nearest_study
 from search.final_run import read_runs
 from search.goals import GOALS
 from search.loop import Loop
 from search.loop.history import History
 from search.loop.proposals import space_of
-from search.names import nearest_study
 from search.pages.after import report_after
 from search.run_config import ConfirmConfig, RunConfig
 from search.samplers import make_sampler

@@ -20,10 +20,9 @@ import pandas as pd
 from mnist_arch.errors import UserError
 from search import files
 from search.config import StudyConfig
-from search.files import DATABASE
+from search.files import DATABASE, nearest_study
 from search.final_run import FinalRun
 from search.goals import GOALS
-from search.names import nearest_study
 from search.record import TRAINED, TrialRecord
 from search.tables import confirmations, trials
 from search.tables.csv_text import lines, read_csv, to_csv
