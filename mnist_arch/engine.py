@@ -120,6 +120,15 @@ def prepare(network: nn.Sequential, engine: Engine, threads: int = 1) -> nn.Modu
     return network.to(engine.device)
 
 
+def use_threads(network: nn.Module, threads: int) -> None:
+    """Let a prepared network train with so many threads from now on, if that changes no result.
+
+    Lanes gives the same bits with any number. Torch does not, and is left with what it has.
+    """
+    if isinstance(network, lanes.Accelerated):
+        network.use_threads(threads)
+
+
 def _is_grouped(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.groups > 1
 

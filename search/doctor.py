@@ -69,6 +69,7 @@ def _lanes() -> str:
     usable = ", ".join(lanes.usable())
     return (
         f"runs with {lanes.instruction_set()} (usable here: {usable}); one thread a worker, "
+        "more while cores are idle, "
         f"{lanes.peak_gflops():.0f} GFLOP/s of multiply-adds measured on one core"
     )
 

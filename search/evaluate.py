@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnist_arch.build import build
 from mnist_arch.data import Digits, protocol_digits
 from mnist_arch.datasets import TRAIN_IMAGES
-from mnist_arch.engine import Engine, choose_engine, engine_of, gather_for, prepare
+from mnist_arch.engine import Engine, choose_engine, engine_of, gather_for, prepare, use_threads
 from mnist_arch.epochs import EpochRecord
 from mnist_arch.folds import fold_digits
 from mnist_arch.recipe import Protocol
@@ -44,9 +44,13 @@ def evaluate(
         return result
 
 
-def evaluating(task: Task, machine: Machine) -> Generator[Epoch, str | None, Result]:
+def evaluating(
+    task: Task, machine: Machine, threads: Callable[[], int] | None = None
+) -> Generator[Epoch, str | None, Result]:
     """Do a task; yields each epoch as it ends, and stops there if it is sent a reason to.
 
+    `threads`, if given, is asked after each epoch how many threads the next one may have; an engine
+    whose results depend on their number keeps the machine's.
     Raises `Rejected` for a design that breaks the task's rules, before anything is allocated, and
     `UserError` where the machine cannot do it. A training that diverges or lacks memory is an
     outcome, not an error.
@@ -68,6 +72,8 @@ def evaluating(task: Task, machine: Machine) -> Generator[Epoch, str | None, Res
             reason = (yield epoch) or ""
             if reason:
                 break
+            if threads is not None:
+                use_threads(prepared, threads())
     except Diverged as error:
         return Result("diverged", tuple(epochs), f"diverged: {error}", engine.name, engine.device)
     except (RuntimeError, MemoryError) as error:

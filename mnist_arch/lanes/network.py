@@ -51,8 +51,7 @@ class Accelerated(nn.Module):
         nodes: Sequence[Node] | None = None,
     ) -> None:
         """Share the layers of `network`; see `accelerate`."""
-        if operator.index(threads) < 1:
-            raise ValueError(f"threads must be at least 1, not {threads}")
+        _require_threads(threads)
         nodes = tuple(lower(network) if nodes is None else nodes)
         super().__init__()
         for name, layer in network.named_children():
@@ -89,6 +88,13 @@ class Accelerated(nn.Module):
         """Restore a copy and build its own native memory."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._prepare()
+
+    def use_threads(self, threads: int) -> None:
+        """From the next call on, share the work among so many threads; no bit of it changes."""
+        _require_threads(threads)
+        if threads != self.threads:
+            self.threads = threads
+            self._idle = []  # what is in use goes back to the old list, and is gone with it
 
     def __iter__(self) -> Iterator[nn.Module]:
         """The layers, in order."""
@@ -214,6 +220,11 @@ class _Pass(torch.autograd.Function):
         gradients = handle.backward(gradient.contiguous(), ctx.needs_input_grad[2:])
         ctx.lease.end()
         return (None, None, *gradients)
+
+
+def _require_threads(threads: int) -> None:
+    if operator.index(threads) < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
 
 
 def _check_images(images: Tensor) -> None:

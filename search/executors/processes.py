@@ -1,7 +1,8 @@
 """Processes: tasks run in worker processes of this machine; a dead one is replaced.
 
 On Linux workers are forked from a process of their own that has loaded what trains, once for all
-of them (multiprocessing's fork server); elsewhere each worker loads it anew.
+of them (multiprocessing's fork server); elsewhere each worker loads it anew. A training asks before
+each epoch how many threads it may have: cores that nothing else uses help.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from ctypes import c_int
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -22,8 +24,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from mnist_arch.errors import UserError
+from search import facts
 from search.config import Machine
 from search.executors import Event
+from search.executors.cores import Cores
 from search.task import Result, Task
 
 _END_SECONDS = 10
@@ -50,6 +54,8 @@ class Processes:
     def __init__(self, machine: Machine, workers: int) -> None:
         self._machine, self._count = machine, workers
         self._context = _context()
+        self._cores = Cores(facts.usable_cores(), machine.threads or 1)
+        self._threads = self._context.RawValue("i", machine.threads or 1)
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -83,6 +89,7 @@ class Processes:
             worker = self._start(str(len(self._workers)))
             self._workers.append(worker)
         worker.key, worker.heard = key, time.monotonic()
+        self._share_cores()
         with suppress(OSError):  # a dead worker is heard in `events`
             worker.connection.send(task)
 
@@ -97,6 +104,7 @@ class Processes:
     def events(self, timeout_seconds: float) -> list[Event]:
         """Hear all workers that have something to say; a dead one is replaced."""
         self._kill_hanging()
+        self._share_cores()
         watched: list[Any] = [worker.connection for worker in self._workers]
         watched += [worker.process.sentinel for worker in self._workers]
         ready = wait(watched, timeout_seconds)
@@ -106,6 +114,9 @@ class Processes:
                 event = self._hear(position, worker)
                 found += [event] if event is not None else []
         return found
+
+    def _share_cores(self) -> None:
+        self._threads.value = self._cores.each(self._count - self.free)
 
     def _kill_hanging(self) -> None:
         limit, now = self._machine.hang_seconds, time.monotonic()
@@ -147,7 +158,7 @@ class Processes:
     def _start(self, name: str) -> _Worker:
         ours, theirs = self._context.Pipe()
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(theirs, self._machine), name=f"worker-{name}"
+            target=_work, args=(theirs, self._machine, self._threads), name=f"worker-{name}"
         )
         get_ready()
         # Forked, it ignores Ctrl-C as its server does; the server may be loading for seconds still
@@ -184,13 +195,13 @@ def _continue(process: BaseProcess) -> None:
             os.kill(process.pid, signal.SIGCONT)
 
 
-def _work(connection: Connection, machine: Machine) -> None:
+def _work(connection: Connection, machine: Machine, threads: c_int) -> None:
     """The life of a worker process: do tasks until the pipe closes."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         while True:
             task: Task = connection.recv()
-            connection.send(("result", _do(connection, task, machine)))
+            connection.send(("result", _do(connection, task, machine, threads)))
     except (EOFError, OSError):
         return
     except UserError as error:
@@ -199,11 +210,11 @@ def _work(connection: Connection, machine: Machine) -> None:
         connection.send(("error", traceback.format_exc()))
 
 
-def _do(connection: Connection, task: Task, machine: Machine) -> Result:
+def _do(connection: Connection, task: Task, machine: Machine, threads: c_int) -> Result:
     """Do a task, telling each epoch and waiting for an answer after its checkpoints."""
     from search.evaluate import evaluating
 
-    steps = evaluating(task, machine)
+    steps = evaluating(task, machine, None if machine.threads is None else lambda: threads.value)
     answer: str | None = None
     try:
         while True:

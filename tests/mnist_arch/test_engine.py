@@ -21,6 +21,7 @@ from mnist_arch.engine import (
     gather_for,
     prepare,
     step_seconds,
+    use_threads,
 )
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Affine
@@ -192,3 +193,11 @@ def test_prepare_on_a_cpu_lays_weights_out_channels_last() -> None:
 def test_prepare_moves_to_the_gpu() -> None:
     network = prepare(build(REFERENCE_DESIGNS["assignment"]), choose_engine("torch", "cuda"))
     assert {parameter.device.type for parameter in network.parameters()} == {"cuda"}
+
+
+def test_threads_are_changed_where_they_change_no_result() -> None:
+    network = build(REFERENCE_DESIGNS["assignment"])
+    use_threads(network, 3)  # torch's: nothing happens
+    fast = lanes.accelerate(network)
+    use_threads(fast, 3)
+    assert fast.threads == 3

@@ -157,6 +157,23 @@ def test_threads_change_no_bit() -> None:
     assert all(map(torch.equal, *results))
 
 
+def test_threads_that_change_between_two_steps_change_no_bit() -> None:
+    results = []
+    for second in (1, 3):
+        torch.manual_seed(7)
+        fast = accelerate(seed_network("d"), threads=2)
+        step = fast.stepper(descent(fast, momentum=0.9))
+        assert step is not None
+        for threads, (images, labels) in zip((2, second), batches(2, 50), strict=True):
+            fast.use_threads(threads)
+            step(images, labels)
+        assert fast.threads == second
+        results.append([each.detach().clone() for each in (*fast.parameters(), *fast.buffers())])
+    assert all(map(torch.equal, *results))
+    with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
+        fast.use_threads(0)
+
+
 def test_other_optimisers_are_left_to_autograd() -> None:
     fast = accelerate(small_network())
     parameters = list(fast.parameters())
