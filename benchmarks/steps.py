@@ -135,11 +135,17 @@ def published_step(network: nn.Module, folder: Path) -> Step:
     return step
 
 
-def variants(design: Design, compiled: bool, folder: Path) -> dict[str, Step]:
-    """The same step in every engine; `folder` holds MNIST for the published loop."""
+def variants(design: Design, compiled: bool, folder: Path, threads: int = 1) -> dict[str, Step]:
+    """The same step in every engine; `folder` holds MNIST for the published loop.
+
+    With more than one of the `threads`, lanes is there with so many, too.
+    """
     steps = {}
     if lanes.available():
         steps["lanes"] = training_step(lanes.accelerate(network_of(design)))
+        if threads > 1:
+            network = lanes.accelerate(network_of(design), threads)
+            steps[f"lanes, {threads} threads"] = training_step(network)
     steps |= {
         "eager": training_step(network_of(design)),
         "channels_last": training_step(network_of(design), channels_last=True),
@@ -185,7 +191,7 @@ class Measurement:
         return middle, low, high
 
 
-def measure(name: str, compiled: bool, rounds: int) -> Measurement:
+def measure(name: str, compiled: bool, rounds: int, threads: int = 1) -> Measurement:
     """Time a design's steps: in each round each variant warms its caches, then takes three."""
     torch.set_num_threads(1)
     design = DESIGNS[name]
@@ -193,7 +199,7 @@ def measure(name: str, compiled: bool, rounds: int) -> Measurement:
     peaks: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = published.torchvision_folder(Path(temporary))
-        steps = variants(design, compiled, folder)
+        steps = variants(design, compiled, folder, threads)
         first = {variant: seconds(step) for variant, step in steps.items()}
         for _ in range(rounds):
             peaks.append(lanes.peak_gflops(0.02) if lanes.available() else float("nan"))
@@ -244,12 +250,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--rounds", type=int, default=15, help="of three steps a variant")
+    parser.add_argument("--threads", type=int, default=1, help="measure lanes with so many, too")
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     console.print(heading(options.rounds), soft_wrap=True)
     for name in options.designs:
-        console.print(table(measure(name, not options.no_compile, options.rounds)))
+        measured = measure(name, not options.no_compile, options.rounds, options.threads)
+        console.print(table(measured))
     console.print(f"load {os.getloadavg()[0]:.1f}")
 
 
