@@ -1,7 +1,7 @@
 // The epilogue of a convolution or a sum: batch norm, activation, dropout and pooling of one tile, in
 // one go over its memory. `epilogue_gradient.h` has the way back.
 //
-// "value" is what the convolution or sum gave, after the ReLU that precedes batch norm, if any.
+// "value" is what the convolution or sum gave, after the activation that precedes batch norm, if any.
 // Forward:  value -> scale * value + shift -> [activation] -> [dropout] -> [pool] -> [dropout].
 // Dropout of whole channels is a factor for each (channel, image) and, never being negative,
 // commutes with ReLU and pooling: it is folded into scale and shift, as dropout's 1/(1-p) is (into

@@ -1,6 +1,7 @@
 // The way back through an epilogue, in two goes over a tile's memory: the first gathers the sums that
 // batch norm's gradient needs of the whole batch, and makes the forward pass's outputs again; the
-// second uses the sums.
+// second uses the sums. Where a smooth activation follows batch norm, the first also stores the
+// gradient of batch norm's result, for that costs less to read again than to compute.
 #pragma once
 
 #include "epilogue.h"
@@ -153,6 +154,19 @@ LANES_INLINE void visit_pools(const Epilogue& epilogue, const TileTask& task, in
   end_row();
 }
 
+// The same where the first go has stored the gradient at batch norm's output.
+template <class Visit, class EndRow>
+LANES_INLINE void visit_stored(const Layout& map, const float* values, const float* gradients,
+                               const Visit& visit, const EndRow& end_row) {
+  for (int row = 0; row < map.height; ++row) {
+    for (int column = 0; column < map.width; ++column) {
+      const long at = row * map.row + long(column) * kTile;
+      visit(row, column, column % 2, load(values + at), load(gradients + at));
+    }
+    end_row();
+  }
+}
+
 template <int kActivation, bool kDrop, int kPool, bool kEmit, class Visit, class EndRow, class Emit>
 LANES_INLINE void visit_gradients(const Epilogue& epilogue, const TileTask& task, int channel, int lane,
                                   const float* values, const float* gradients, const Visit& visit,
@@ -168,21 +182,27 @@ LANES_INLINE void visit_gradients(const Epilogue& epilogue, const TileTask& task
                                                   visit, end_row, emit);
 }
 
-// Makes the forward pass's outputs again, and adds to sums [channel][2]: the gradient, and
-// the gradient times (value - mean), over valid lanes.
+// Makes the forward pass's outputs again, and adds to sums [channel][2]: the gradient at batch norm's
+// output, and that times (value - mean), over valid lanes. With a smooth activation `norm_gradients`
+// gets that gradient; without pool this may be where `gradients` lie.
 template <int kActivation, bool kDrop, int kPool>
 void recompute_epilogue(const Epilogue& epilogue, const TileTask& task, const float* values,
-                  const float* gradients, float* outputs, double* sums) {
+                        const float* gradients, float* norm_gradients, float* outputs, double* sums) {
+  const int width = epilogue.value.width;
   for (int channel = 0; channel < epilogue.value.channels; ++channel) {
     clear_padding(epilogue.output, outputs + channel * epilogue.output.channel);
     for (int lane = 0; lane < kTile; lane += kVector) {
       const Vector mean = broadcast(epilogue.mean[channel]);
       float* output = outputs + epilogue.output.origin() + channel * epilogue.output.channel + lane;
+      float* norm_gradient =
+          is_smooth(kActivation) ? norm_gradients + channel * epilogue.value.channel + lane : nullptr;
       const long output_row = epilogue.output.row;
       Vector total{}, product{}, row_total[2]{}, row_product[2]{};
       visit_gradients<kActivation, kDrop, kPool, true>(
           epilogue, task, channel, lane, values, gradients,
-          [&](int, int, int turn, Vector value, Vector gradient) __attribute__((always_inline)) {
+          [&](int row, int column, int turn, Vector value, Vector gradient)
+              __attribute__((always_inline)) {
+            if (is_smooth(kActivation)) store(norm_gradient + long(row * width + column) * kTile, gradient);
             row_total[turn] += gradient;
             row_product[turn] += gradient * (value - mean);
           },
@@ -209,11 +229,15 @@ struct ValueGradient {
 
 // The gradient at the convolution's output: scale * gradient + constant + linear * (value - mean),
 // the last two being what batch norm's own statistics pass on (zero in padding lanes), through the
-// ReLU before batch norm. bias_sums [channel] gets its sum over the tile.
+// activation before batch norm: a ReLU, or one whose derivatives are `slopes` (or null). `gradients`:
+// with a smooth activation after it what `recompute_epilogue` has stored, else those of the outputs.
+// bias_sums [channel] gets the sum over the tile.
 template <int kActivation, bool kDrop, int kPool>
 void epilogue_gradient(const Epilogue& epilogue, const TileTask& task, const ValueGradient& to,
-                   const float* values, const float* gradients, float* value_gradients, double* bias_sums) {
+                       const float* values, const float* slopes, const float* gradients,
+                       float* value_gradients, double* bias_sums) {
   const Vector bound = broadcast(epilogue.relu_before ? 0.0f : kNoBound);
+  const int width = epilogue.value.width;
   const Layout& layout = to.layout;
   const long row_step = to.stride * layout.row, column_step = long(to.stride) * kTile;
   if (to.stride > 1) clear(value_gradients, layout.size);
@@ -226,21 +250,26 @@ void epilogue_gradient(const Epilogue& epilogue, const TileTask& task, const Val
       const Vector constant = is_image * epilogue.constant[channel];
       const Vector linear = is_image * epilogue.linear[channel];
       float* output = value_gradients + layout.origin() + channel * layout.channel + lane;
+      const long first = channel * epilogue.value.channel + lane;
       Vector total{}, row_total[2]{};
-      visit_gradients<kActivation, kDrop, kPool, false>(
-          epilogue, task, channel, lane, values, gradients,
-          [&](int row, int column, int turn, Vector value, Vector gradient)
-              __attribute__((always_inline)) {
-            Vector result = scale * gradient + (constant + linear * (value - mean));
-            result = where(value > bound, result);
-            store(output + row * row_step + column * column_step, result);
-            row_total[turn] += result;
-          },
-          [&]() __attribute__((always_inline)) {
-            total += row_total[0] + row_total[1];
-            row_total[0] = row_total[1] = Vector{};
-          },
-          [](int, int, Vector) {});
+      const auto visit = [&](int row, int column, int turn, Vector value, Vector gradient)
+          __attribute__((always_inline)) {
+        Vector result = scale * gradient + (constant + linear * (value - mean));
+        result = slopes ? result * load(slopes + first + long(row * width + column) * kTile)
+                        : where(value > bound, result);
+        store(output + row * row_step + column * column_step, result);
+        row_total[turn] += result;
+      };
+      const auto end_row = [&]() __attribute__((always_inline)) {
+        total += row_total[0] + row_total[1];
+        row_total[0] = row_total[1] = Vector{};
+      };
+      if constexpr (is_smooth(kActivation))
+        visit_stored(epilogue.value, values + first, gradients + first, visit, end_row);
+      else
+        visit_gradients<kActivation, kDrop, kPool, false>(epilogue, task, channel, lane, values,
+                                                          gradients, visit, end_row,
+                                                          [](int, int, Vector) {});
       bias_sums[channel] += sum_valid(total, lane, kTile);
     }
   }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "schedule.h"
+#include "smooth.h"
 #include "stage.h"
 #include "sums.h"
 #include "threads.h"
@@ -133,6 +134,7 @@ class Network {
       Stage& stage = stages_[i];
       const size_t tiles = tiles_, channels = stage.channels();
       reserve_slot(schedule_.plans[i].value);
+      reserve_slot(schedule_.plans[i].slope);
       if (!stage.channel_dropouts.empty()) stage.factors.reserve(tiles * channels * kTile);
       stage.norm.statistics.resize(tiles * channels);
     }
@@ -182,10 +184,14 @@ class Network {
     }
   }
 
+  // Null for slot -1.
   float* slot(int number, int tile) {
+    if (number < 0) return nullptr;
     return slots_[number].data() + long(tile) * schedule_.kept.size(number);
   }
   float* values(int i, int tile) { return slot(schedule_.plans[i].value, tile); }
+  float* slopes(int i, int tile) { return slot(schedule_.plans[i].slope, tile); }
+  float* norm_gradient(int i, int tile) { return slot(schedule_.plans[i].norm_gradient, tile); }
   // Of the result of stage i, without padding.
   float* gradient(int i, int tile) { return slot(schedule_.plans[i].gradient, tile); }
   float* image(int tile) { return images_.data() + tile * image_.size; }
@@ -224,21 +230,29 @@ class Network {
     LANES_DISPATCH(::run_epilogue, stage.epilogue, task(stage, tile), value, output);
   }
 
-  // inputs: the maps of the stages read (the second: of a sum, or null).
+  // inputs: the maps of the stages read (the second: of a sum, or null). `slopes`: see `StagePlan`.
   void value_of(int i, int tile, const LanesTensors* tensors, const float* const inputs[2],
-                float* value, ChannelSums* sums, Thread& thread) {
+                float* value, float* slopes, ChannelSums* sums, Thread& thread) {
     const Stage& stage = stages_[i];
+    const int smooth = stage.spec.smooth_before;
     const float lower = stage.spec.relu_before ? 0.0f : kNoBound;
     std::fill(sums, sums + stage.channels(), ChannelSums{});
     if (stage.convolves()) {
       const float* bias = tensors[stage.spec.convolution].bias;
       stage.convolution.run(inputs[0], stage.packed.data(), bias ? bias : zeros_.data(), lower,
-                            value, sums, valid(tile), thread.scratch.data());
-      return;
+                            value, smooth ? nullptr : sums, valid(tile), thread.scratch.data());
+      if (!smooth) return;
+    } else {
+      const Layout& other = inputs[1] ? layout_of(stage.spec.inputs[1]) : stage.input;
+      add_maps({stage.input, inputs[0]}, {other, inputs[1]}, lower, stage.epilogue.value, value);
     }
-    const Layout& other = inputs[1] ? layout_of(stage.spec.inputs[1]) : stage.input;
-    add_maps({stage.input, inputs[0]}, {other, inputs[1]}, lower, stage.epilogue.value, value);
-    if (stage.norm.present) sum_channels(stage.epilogue.value, value, valid(tile), sums);
+    if (!stage.norm.present) return;
+    const Layout& map = stage.epilogue.value;
+    for (int channel = 0; channel < map.channels; ++channel) {
+      const long first = channel * map.channel;
+      if (smooth) activate_channel(smooth, map, value + first, slopes ? slopes + first : nullptr);
+      if (use_batch_) sum_channel(map, value + first, valid(tile), sums[channel]);
+    }
   }
 
   const Layout& layout_of(int i) const { return i < 0 ? image_ : stages_[i].epilogue.output; }
@@ -273,7 +287,7 @@ class Network {
     for (int k = 0; k < 2; ++k)
       if (stage.spec.inputs[k] != kNothing)
         inputs[k] = result(stage.spec.inputs[k], tile, thread.maps[k].data());
-    value_of(i, tile, tensors, inputs, values(i, tile),
+    value_of(i, tile, tensors, inputs, values(i, tile), slopes(i, tile),
              &stage.norm.statistics[size_t(tile) * stage.channels()], thread);
     if (use_batch_) draw_factors(stage, seed_, tile);
   }
@@ -297,7 +311,7 @@ class Network {
         const float* inputs[2] = {memory(stage.spec.inputs[0]),
                                   other == kNothing ? nullptr : memory(other)};
         float* value = thread.streamed[schedule_.plans[i].streamed_value].data();
-        value_of(i, tile, tensors, inputs, value, sums.data(), thread);
+        value_of(i, tile, tensors, inputs, value, nullptr, sums.data(), thread);
         if (!stage.plain) run_epilogue(i, tile, value, memory(i));
       }
       collect_logits(memory(count - 1), tile, logits);
@@ -310,13 +324,14 @@ class Network {
     return stage.convolves() && tensors[stage.spec.convolution].weight_gradient;
   }
 
-  // With the gradient of stage i complete: its batch norm's sums, and its result again.
+  // With the gradient of stage i complete: its batch norm's sums, and its result again; where a
+  // smooth activation follows, the gradient of batch norm's result, too.
   void recompute(int i, int tile, float* outputs) {
     Stage& stage = stages_[i];
     double* sums = &stage.norm.gradient_sums[size_t(tile) * stage.channels() * 2];
     std::fill(sums, sums + 2 * stage.channels(), 0.0);
     LANES_DISPATCH(recompute_epilogue, stage.epilogue, task(stage, tile), values(i, tile),
-                   gradient(i, tile), outputs, sums);
+                   gradient(i, tile), norm_gradient(i, tile), outputs, sums);
   }
 
   void backward_tile(int i, int tile, Thread& thread, bool weights_wanted) {
@@ -326,8 +341,10 @@ class Network {
         stage.all_tiles ? slot(plan.kept_gradient, tile) : thread.value_gradient.data();
     double* bias_sums = &stage.bias_sums[size_t(tile) * stage.channels()];
     std::fill(bias_sums, bias_sums + stage.channels(), 0.0);
+    const float* known = norm_gradient(i, tile);
     LANES_DISPATCH(epilogue_gradient, stage.epilogue, task(stage, tile), stage.value_gradient,
-                   values(i, tile), gradient(i, tile), value_gradient, bias_sums);
+                   values(i, tile), slopes(i, tile), known ? known : gradient(i, tile),
+                   value_gradient, bias_sums);
     float* memory = plan.kept_input >= 0 ? slot(plan.kept_input, tile) : thread.maps[0].data();
     bool recomputed = false;
     for (int k = 0; k < 2; ++k) {

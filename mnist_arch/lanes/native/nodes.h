@@ -32,6 +32,7 @@ struct StageSpec {
   int kernel = 1, stride = 1, padding = 0, groups = 1;
   Shape input{}, value{}, output{};    // read, before the epilogue, after it
   bool relu_before = false;            // of batch norm
+  int smooth_before = kLinear;         // of batch norm: an activation that is not ReLU
   double epsilon = 0;
   int activation = kLinear, pool = kNoPool;
   DropoutSpec before, after; // element-wise, of the pool
@@ -136,7 +137,9 @@ class Fusion {
   }
 
   static bool take_norm(StageSpec& stage, const LanesNode& node, int index) {
-    if (stage.norm >= 0 || stage.pool || stage.has_dropout() || stage.activation) return false;
+    const bool is_late = stage.norm >= 0 || stage.pool || stage.has_dropout();
+    if (is_late || (stage.activation && stage.relu_before)) return false;
+    std::swap(stage.smooth_before, stage.activation); // before batch norm, ReLU is `relu_before`
     stage.norm = index, stage.epsilon = node.epsilon;
     return true;
   }

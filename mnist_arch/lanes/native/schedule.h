@@ -29,6 +29,8 @@ struct StagePlan {
   Contribution contributions[2];
   // Slots of one tile after the other; -1: none
   int value = -1, gradient = -1;          // of its value, and of its result's gradient
+  int slope = -1;          // of its value, by what the smooth activation before batch norm took
+  int norm_gradient = -1;  // of batch norm's result, where a smooth activation follows
   int kept_input = -1, kept_gradient = -1; // of weight gradients taken over all tiles
   // Slots of one thread's tile, where nothing is kept
   int streamed_value = -1, streamed_result = -1;
@@ -142,6 +144,10 @@ class Schedule {
     for (int i = 0; i < count(); ++i) {
       tenants.push_back({sizes[i].value, i, last[i], &plans[i].value});
       tenants.push_back({sizes[i].pooled, written[i], reading(i), &plans[i].gradient});
+      if (specs_[i].smooth_before)
+        tenants.push_back({sizes[i].value, i, reading(i), &plans[i].slope});
+      if (is_smooth(specs_[i].activation) && specs_[i].pool)
+        tenants.push_back({sizes[i].value, written[i], reading(i), &plans[i].norm_gradient});
     }
     for (int i = 0; i < count(); ++i) {
       if (!sizes[i].all_tiles) continue;
@@ -150,6 +156,9 @@ class Schedule {
         tenants.push_back({sizes[i].input, reading(i) + 1, run_end[i], &plans[i].kept_input});
     }
     take_all(kept, tenants);
+    for (int i = 0; i < count(); ++i) // of the same size: it takes the other's place
+      if (is_smooth(specs_[i].activation) && !specs_[i].pool)
+        plans[i].norm_gradient = plans[i].gradient;
   }
 
   // One tile at a time: stage i reads at 2 i and writes its result at 2 i + 1.

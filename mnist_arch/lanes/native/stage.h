@@ -128,7 +128,8 @@ inline void write_gradients(const Stage& stage, const LanesTensors& tensors, int
   }
   if (!tensors.bias_gradient) return;
   // Batch norm takes away any constant: a bias right before it has no gradient at all.
-  const bool cancelled = stage.norm.present && use_batch && !stage.spec.relu_before;
+  const bool is_before = stage.spec.relu_before || stage.spec.smooth_before;
+  const bool cancelled = stage.norm.present && use_batch && !is_before;
   for (int channel = 0; channel < stage.channels(); ++channel) {
     double total = 0;
     for (int tile = 0; tile < tiles; ++tile)

@@ -36,33 +36,30 @@ inline void add_to(float* target, const float* part, long floats) {
   for (long i = 0; i < floats; i += kVector) store(target + i, load(target + i) + load(part + i));
 }
 
-// Adds up each channel of a map without padding, over the tile's first `valid` lanes.
-inline void sum_channels(const Layout& map, const float* values, int valid, ChannelSums* sums) {
-  for (int channel = 0; channel < map.channels; ++channel, values += map.channel) {
-    ChannelSums& total = sums[channel];
-    for (int lane = 0; lane < kTile; lane += kVector) {
-      const auto row_sum = [&](int row) {
-        Vector sum{};
-        for (int column = 0; column < map.width; ++column)
-          sum += load(values + row * map.row + long(column) * kTile + lane);
-        return sum;
-      };
-      if (lane == 0)
-        total.shift = float(sum_valid(row_sum(map.height / 2), 0, valid) /
-                            (double(std::min(valid, kVector)) * map.width));
-      const Vector shift = broadcast(float(total.shift));
-      Vector sum{}, square{};
-      for (int row = 0; row < map.height; ++row) {
-        Vector in_row{}, square_in_row{};
-        for (int column = 0; column < map.width; ++column) {
-          const Vector distance = load(values + row * map.row + long(column) * kTile + lane) - shift;
-          in_row += distance, square_in_row += distance * distance;
-        }
-        sum += in_row, square += square_in_row;
+// Adds up one channel of a map without padding, over the tile's first `valid` lanes.
+inline void sum_channel(const Layout& map, const float* values, int valid, ChannelSums& total) {
+  for (int lane = 0; lane < kTile; lane += kVector) {
+    const auto row_sum = [&](int row) {
+      Vector sum{};
+      for (int column = 0; column < map.width; ++column)
+        sum += load(values + row * map.row + long(column) * kTile + lane);
+      return sum;
+    };
+    if (lane == 0)
+      total.shift = float(sum_valid(row_sum(map.height / 2), 0, valid) /
+                          (double(std::min(valid, kVector)) * map.width));
+    const Vector shift = broadcast(float(total.shift));
+    Vector sum{}, square{};
+    for (int row = 0; row < map.height; ++row) {
+      Vector in_row{}, square_in_row{};
+      for (int column = 0; column < map.width; ++column) {
+        const Vector distance = load(values + row * map.row + long(column) * kTile + lane) - shift;
+        in_row += distance, square_in_row += distance * distance;
       }
-      total.sum += sum_valid(sum, lane, valid);
-      total.square += sum_valid(square, lane, valid);
+      sum += in_row, square += square_in_row;
     }
+    total.sum += sum_valid(sum, lane, valid);
+    total.square += sum_valid(square, lane, valid);
   }
 }
 

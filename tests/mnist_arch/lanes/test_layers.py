@@ -105,6 +105,33 @@ UNUSUAL: dict[str, Callable[[], list[nn.Module]]] = {
     "average of a pool": lambda: [_conv(1, 3), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)],
     "average twice": lambda: [_conv(1, 3), nn.AvgPool2d(26), nn.AdaptiveAvgPool2d(1)],
     "norm after silu": lambda: [_conv(1, 3), nn.SiLU(), nn.BatchNorm2d(3), nn.Dropout(0.2)],
+    "norm after relu and silu": lambda: [_conv(1, 3), nn.ReLU(), nn.SiLU(), nn.BatchNorm2d(3)],
+    "relu after norm after silu": lambda: [nn.SiLU(), nn.BatchNorm2d(1), nn.ReLU(), _conv(1, 3)],
+    "norm between two": lambda: [_conv(1, 3), nn.Hardswish(), nn.BatchNorm2d(3), nn.SiLU()],
+    "dropped silu in a pool": lambda: [
+        _conv(1, 3),
+        nn.BatchNorm2d(3),
+        nn.SiLU(),
+        nn.Dropout(0.3),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.2),
+        _conv(3, 2),
+        nn.BatchNorm2d(2),
+        nn.SiLU(),
+        nn.AvgPool2d(2),
+    ],
+    "dropped hard-swish": lambda: [
+        _conv(1, 3),
+        nn.Hardswish(),
+        nn.BatchNorm2d(3),
+        nn.Dropout(0.3),
+        nn.Dropout2d(0.2),
+        _conv(3, 2),
+        nn.BatchNorm2d(2),
+        nn.Hardswish(),
+        nn.Dropout(0.2),
+        _conv(2, 2),
+    ],
     "silu after dropout": lambda: [_conv(1, 3), nn.Dropout2d(0.4), nn.SiLU(), nn.MaxPool2d(2)],
     "relu after hard-swish": lambda: [_conv(1, 3), nn.Hardswish(), nn.ReLU(), nn.AvgPool2d(2)],
     "silu after relu": lambda: [_conv(1, 3), nn.ReLU(), nn.SiLU(), nn.AdaptiveAvgPool2d(1)],
@@ -133,3 +160,18 @@ def test_unusual_orders_train_as_in_float64(layers: Callable[[], list[nn.Module]
     with torch.no_grad():
         found, expected = fast(images), network.double()(images.double())
     assert distance(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("kind", [nn.SiLU, nn.Hardswish])
+def test_smooth_activations_are_exact_over_all_numbers(kind: type[nn.Module]) -> None:
+    """To two units in the last place of the number itself: small results are differences of it."""
+    numbers = torch.cat(
+        [torch.linspace(-30, 30, 777), torch.tensor([-1e30, -90.0, 89.0, 1e30, 0, 3, -3])]
+    )
+    images = numbers.reshape(1, 1, 28, 28)
+    fast = accelerate(nn.Sequential(kind(), nn.Flatten(1))).eval()
+    with torch.no_grad():
+        found, expected = fast(images)[0].double(), kind()(numbers.double())
+    assert (found - expected).abs().div(numbers.abs() + 1e-30).max() < 3e-7
+    with torch.no_grad():
+        assert fast(torch.full((1, 1, 28, 28), torch.nan)).isnan().all()
