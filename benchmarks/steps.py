@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from optuna.trial import FixedTrial
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -41,6 +42,7 @@ from mnist_arch.design import (
 from mnist_arch.plan import plan
 from mnist_arch.references import BASELINE, REFERENCE_DESIGNS
 from mnist_arch.step import stepper
+from search.space import Space
 
 BATCH = 128
 Step = Callable[[], object]
@@ -70,6 +72,13 @@ def logits(bias: bool) -> Conv:
     return Conv(10, 1, 0, batch_norm=False, relu=False, bias=bias)
 
 
+def strided(**changes: object) -> Design:
+    """The smallest layout that a search of ours has found, with other choices of the space."""
+    space = Space()
+    params = {**space.strided_params(), **changes}
+    return space.suggest_design(FixedTrial(params))  # type: ignore[arg-type]
+
+
 DROPOUT = Dropout(0.1)
 DESIGNS: dict[str, Design] = {
     "seed": BASELINE,
@@ -84,6 +93,9 @@ DESIGNS: dict[str, Design] = {
     },
     **{name: stack(name) for name in ("8,8,+,M,12,12,+,M,16,16,+", "16,16,+,M,16,16,+,M,16,16,+")},
     "published-4392": REFERENCE_DESIGNS["published-4392"],
+    "silu-norm": strided(),
+    "norm-silu": strided(activation_first=False),
+    "norm-hard-swish": strided(activation_first=False, activation="hard_swish"),
 }
 
 
