@@ -73,7 +73,7 @@ def logits(bias: bool) -> Conv:
 
 
 def strided(**changes: object) -> Design:
-    """The smallest layout that a search of ours has found, with other choices of the space."""
+    """A small layout that a search of ours found, with other choices of the space."""
     space = Space()
     params = {**space.strided_params(), **changes}
     return space.suggest_design(FixedTrial(params))  # type: ignore[arg-type]

@@ -146,7 +146,7 @@ class Space:
         return params
 
     def strided_params(self) -> dict[str, Any]:
-        """The smallest layout that a search of ours has found, as large, but without dropout."""
+        """A small layout that a search of ours found, as large, but without dropout."""
         return self.separable_params(_STRIDED_WIDTHS, 4_694) | {
             "blocks": 5, "kernel_5": 5, "activation": "silu", "pool_kind": "stride",
             "pointwise_1": False,
