@@ -38,7 +38,7 @@ from mnist_arch.errors import UserError
 from mnist_arch.plan import IMAGE_SHAPE
 from mnist_arch.rules import Rejection, Rules, logit_rejections
 
-__all__ = ["Audit", "AuditError", "AuditedLayer", "audit"]
+__all__ = ["Audit", "AuditError", "AuditedLayer", "Watched", "audit", "watch"]
 
 _BLANK = -0.4242  # an empty image, normalised
 _LABELLED = 8  # images in a batch whose values are all labelled
@@ -73,8 +73,25 @@ class Audit:
         return not self.rejections
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A module and the traces of its forward pass, which any rules can judge."""
+
+    module: nn.Module
+    traces: tuple[Trace, ...]
+
+    def judged_by(self, rules: Rules) -> Audit:
+        """What these rules say of the module."""
+        return _summary(self.module, rules, self.traces)
+
+
 def audit(module: nn.Module, rules: Rules | None = None, images: Sequence[Tensor] = ()) -> Audit:
-    """Apply the rules (the assignment's by default) to a module.
+    """Apply the rules (the assignment's by default) to a module; `watch`, then `judged_by`."""
+    return watch(module, images).judged_by(rules or Rules())
+
+
+def watch(module: nn.Module, images: Sequence[Tensor] = ()) -> Watched:
+    """Run a module and keep what its forward pass does.
 
     `images` are further batches to watch it on, float32 [batch, 1, 28, 28]. The module is left as
     it was, but that lazy layers have been made. Raises `AuditError` if it cannot be run.
@@ -82,8 +99,7 @@ def audit(module: nn.Module, rules: Rules | None = None, images: Sequence[Tensor
     with _left_as_it_was(module), torch.no_grad():
         _run(module.eval(), torch.randn(2, *IMAGE_SHAPE, generator=_generator()))
         with _weights_all_different(module):
-            traces = _traces(module, images)
-    return _summary(module, rules or Rules(), traces)
+            return Watched(module, tuple(_traces(module, images)))
 
 
 def _traces(module: nn.Module, images: Sequence[Tensor]) -> list[Trace]:
@@ -183,7 +199,7 @@ def _weights_all_different(module: nn.Module) -> Iterator[None]:
                 tensor.copy_(old)
 
 
-def _summary(module: nn.Module, rules: Rules, traces: list[Trace]) -> Audit:
+def _summary(module: nn.Module, rules: Rules, traces: Sequence[Trace]) -> Audit:
     """Put together what the traces of a module found."""
     first = traces[0]
     parameters = {id(each): each for each in module.parameters()}.values()

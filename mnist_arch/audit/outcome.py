@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -23,7 +24,7 @@ class Trace:
     field: int | None
 
 
-def outside_of(traces: list[Trace]) -> set[Source]:
+def outside_of(traces: Sequence[Trace]) -> set[Source]:
     """Values that met images as weights and are no parameters: the most that one trace used."""
     kinds = ("buffer", "tensor")
     used = [
@@ -33,7 +34,7 @@ def outside_of(traces: list[Trace]) -> set[Source]:
     return named | max(used, key=lambda each: sum(source.values for source in each))
 
 
-def from_elsewhere(traces: list[Trace]) -> list[str]:
+def from_elsewhere(traces: Sequence[Trace]) -> list[str]:
     """A sentence where tensors that nobody saw being made change with the batch."""
     noise, blank = (
         sorted(source.values for source in trace.record.sources_used if source.name == OUTSIDE)
@@ -44,7 +45,7 @@ def from_elsewhere(traces: list[Trace]) -> list[str]:
     return [f"{OUTSIDE} changes with the images: it is computed where nobody can watch"]
 
 
-def sentences(traces: list[Trace], kind: str) -> list[str]:
+def sentences(traces: Sequence[Trace], kind: str) -> list[str]:
     """The findings of one kind, each once, with the mode where only one mode has it."""
     modes: dict[Finding, set[str]] = {}
     for trace in traces:
@@ -57,7 +58,7 @@ def sentences(traces: list[Trace], kind: str) -> list[str]:
     ]
 
 
-def remarks(module: nn.Module, traces: list[Trace], outside: set[Source]) -> list[str]:
+def remarks(module: nn.Module, traces: Sequence[Trace], outside: set[Source]) -> list[str]:
     """What an author may want to know and no rule forbids."""
     notes = [
         f"{source.name}: {source.values:,} values in a {source.kind} act as weights; they count"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnist_arch.audit import Audit, AuditError, audit
+from mnist_arch.audit import Audit, AuditError, audit, watch
 from mnist_arch.build import build
 from mnist_arch.design import AveragePool, Conv, Design, Linear
 from mnist_arch.plan import plan
@@ -32,7 +32,8 @@ def refusals(found: Audit) -> str:
 @pytest.mark.parametrize("animal", ZOO.values(), ids=ZOO.keys())
 def test_the_zoo_gets_every_verdict_right(animal: Animal) -> None:
     torch.manual_seed(1)
-    plainly, strictly = audit(animal.make()), audit(animal.make(), Rules(strict=True))
+    watched = watch(animal.make())
+    plainly, strictly = watched.judged_by(Rules()), watched.judged_by(Rules(strict=True))
     assert plainly.passes == animal.allowed, refusals(plainly)
     assert strictly.passes == animal.allowed_strictly, refusals(strictly)
     assert animal.says in refusals(strictly if animal.allowed else plainly)
