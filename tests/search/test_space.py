@@ -127,6 +127,21 @@ def test_every_search_begins_at_the_smallest_layout_that_ours_have_found() -> No
     assert [type(layer) for layer in smaller.layers] == [type(i) for i in starts_of(None)[1].layers]
 
 
+def test_every_search_begins_at_the_smallest_confirmed_layout_wider_behind_its_pool() -> None:
+    """Trial 263 of `results/seed-3`: the same layers, as many parameters as are allowed."""
+    with (RESULTS / "seed-3" / "trials.csv").open() as file:
+        found = next(row for row in csv.DictReader(file) if row["trial"] == "263")
+    layers = Design.from_json(found["design"]).layers
+    for limit, parameters in ((None, 7_904), (8_000, 7_904), (3_000, 2_949)):
+        design = starts_of(limit)[2]
+        assert plan(design).parameters == parameters
+        widths = iter(channels(design))
+        assert design.layers == tuple(
+            replace(layer, out_channels=next(widths)) if isinstance(layer, Conv) else layer
+            for layer in layers
+        )
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
 def test_every_trial_suggests_the_same_parameters(seed: int) -> None:

@@ -281,7 +281,7 @@ def test_a_proposal_that_gives_not_its_design_is_left_out(
 ) -> None:
     shutil.copytree(before.folder, tmp_path / "before")
     trials = pd.read_csv(tmp_path / "before" / "trials.csv")
-    spoilt, *others = whole(before)["trial"]
+    spoilt, *others = learnt_from(before)["trial"]
     trials.loc[trials["trial"] == spoilt, "proposal"] = proposal
     trials.loc[trials["trial"] == others[0], "proposal"] = trials["proposal"][others[1]]
     trials.to_csv(tmp_path / "before" / "trials.csv", index=False)
