@@ -163,8 +163,8 @@ def _write_files(
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     title = (
-        f"{len(found.errors):,} of {len(test):,} test {data.noun}s misread by design "
-        f"{design.fingerprint}: truth > prediction, its probability, the {data.noun}'s number"
+        f"Design {design.fingerprint}, {found.counted(data.noun)}: truth > prediction, its "
+        f"probability, the {data.noun}'s number"
     )
     errors_picture(found, test, title).save(folder / "errors.png", optimize=True)
     if not data.is_shipped:

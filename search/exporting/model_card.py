@@ -13,7 +13,7 @@ from mnist_arch.recipe import Recipe
 from search import facts
 from search.exporting.candidates import Candidate
 from search.exporting.network_source import TEMPLATES
-from search.exporting.predictions import Predictions
+from search.exporting.predictions import MOST_DRAWN, Predictions
 from search.formats import percent, points
 from search.tables.describe import design_cells
 
@@ -144,6 +144,8 @@ def model_card(provenance: Provenance, found: Predictions, onnx: str) -> str:
         f"{names[truth]} read as {names[other]} ({count:,})"
         for truth, other, count in found.worst_confusions()
     ]
+    errors = len(found.errors)
+    shown = f"the {MOST_DRAWN} surest of" if errors > MOST_DRAWN else "all"
     return TEMPLATES.get_template("README.md.jinja").render(
         facts=provenance,
         data=provenance.data,
@@ -153,6 +155,6 @@ def model_card(provenance: Provenance, found: Predictions, onnx: str) -> str:
         cells=design_cells(provenance.candidate.design),
         test_accuracy=percent(provenance.test_accuracy),
         mistakes=", ".join(worst) or "none",
-        errors=len(found.errors),
+        shown=f"{shown} {errors:,}",
         onnx=onnx,
     )

@@ -21,6 +21,9 @@ DIGIT, CELL, MARGIN, TITLE = 84, (94, 128), 20, 66
 LEAST_COLUMNS = 10
 """Of the picture of errors; more errors make more columns, so that it stays near a square."""
 
+MOST_DRAWN = 500
+"""Errors in the picture; a network that was hardly trained has thousands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
@@ -41,6 +44,21 @@ class Predictions:
         wrong = (self.labels != self.predicted).nonzero().flatten()
         order = (self.labels[wrong] * CLASSES + self.predicted[wrong]).argsort(stable=True)
         return wrong[order]
+
+    @property
+    def drawn(self) -> Tensor:
+        """The errors that the picture shows, int64, in the same order: at most `MOST_DRAWN`.
+
+        Of more, those that the network was surest of; between equals the earlier ones.
+        """
+        errors = self.errors
+        surest = self.probabilities[errors].argsort(descending=True, stable=True)[:MOST_DRAWN]
+        return errors[surest.sort().values]
+
+    def counted(self, noun: str) -> str:
+        """How many were misread, of how many, and how many of them the picture shows."""
+        words = f"{len(self.errors):,} of {len(self.labels):,} test {noun}s misread"
+        return words + (f", the {MOST_DRAWN} surest" if len(self.errors) > MOST_DRAWN else "")
 
     @property
     def confusion(self) -> Tensor:
@@ -76,12 +94,12 @@ def logits(network: nn.Module, digits: Digits) -> Tensor:
 
 
 def errors_picture(found: Predictions, digits: Digits, title: str) -> Image.Image:
-    """All misread digits, dark on white, a block of rows a truth, in order of predictions.
+    """The misread digits, dark on white, a block of rows a truth, in order of predictions.
 
     Under each digit: truth > prediction, then its probability and the digit's number in MNIST's
     test images, from 0.
     """
-    errors = found.errors.tolist()
+    errors = found.drawn.tolist()
     columns = max(LEAST_COLUMNS, math.ceil(math.sqrt(len(errors))))
     truths = found.labels.tolist()
     rows: list[list[int]] = []

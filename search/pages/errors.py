@@ -10,7 +10,7 @@ from mnist_arch.data import load
 from mnist_arch.design import Design
 from mnist_arch.errors import MachineError, UserError
 from search.exporting.candidates import confirmed_runs
-from search.exporting.predictions import errors_picture, logits, predictions
+from search.exporting.predictions import MOST_DRAWN, errors_picture, logits, predictions
 from search.pages import answers, choices
 from search.tables.files import StudyTables
 from search.weights import read_weights
@@ -35,8 +35,8 @@ def errors_of(study: StudyTables) -> tuple[str, str]:
         )
     encoded = base64.b64encode(content).decode()
     return f"data:image/png;base64,{encoded}", (
-        f"Every test {noun} that {whose} misreads: what it is, what the network says, and how sure "
-        "it is."
+        f"The test {noun}s that {whose} misreads, the {MOST_DRAWN} surest where there are more: "
+        "what each is, what the network says, and how sure it is."
     )
 
 
@@ -58,8 +58,7 @@ def _of_confirmed(study: StudyTables) -> tuple[bytes, str]:
     except (UserError, MachineError):
         return b"", ""
     target = BytesIO()
-    misread = f"{len(found.errors):,} of {len(test):,} test {study.config.data.noun}s misread"
-    words = f"{misread}: truth > prediction"
+    words = f"{found.counted(study.config.data.noun)}: truth > prediction"
     errors_picture(found, test, words).save(target, "PNG", optimize=True)
     return target.getvalue(), f"the first confirmation run of trial {trial}"
 

@@ -135,7 +135,7 @@ def test_a_page_says_what_was_read_and_names_no_answers_to_another_task(searched
     assert done.returncode == 0, done.stderr
     page = (searched / "page" / "report.html").read_text()
     assert "small networks that read images of clothes (Fashion-MNIST)" in page
-    assert "Every test image that the first confirmation run of trial" in page
+    assert "The test images that the first confirmation run of trial" in page
     assert "Published answers" not in page
 
 

@@ -8,6 +8,7 @@ from mnist_arch.data import Digits, load
 from search.exporting.predictions import (
     DIGIT,
     MARGIN,
+    MOST_DRAWN,
     TITLE,
     Predictions,
     errors_picture,
@@ -69,3 +70,16 @@ def test_many_errors_make_more_columns() -> None:
     wrong = Predictions(digits.labels, (digits.labels + 1) % 10, torch.ones(400))
     picture = errors_picture(wrong, digits, "many")
     assert 0.5 < picture.width / picture.height < 2
+
+
+def test_of_very_many_errors_the_surest_are_drawn() -> None:
+    labels = torch.arange(MOST_DRAWN + 3) % 10
+    sure = torch.full((len(labels),), 0.5)
+    sure[[4, 17, 19]] = 0.4
+    found = Predictions(labels, (labels + 1) % 10, sure)
+    assert [place for place in found.errors.tolist() if place not in (4, 17, 19)] == (
+        found.drawn.tolist()
+    )
+    assert found.counted("digit") == "503 of 503 test digits misread, the 500 surest"
+    assert FOUND.drawn.equal(FOUND.errors)
+    assert FOUND.counted("digit") == "4 of 7 test digits misread"
