@@ -92,7 +92,7 @@ def test_a_full_disk_loses_nothing_and_with_room_the_search_goes_on(tmp_path: Pa
         assert again.returncode == 1, again.stderr
         after = checked(folder, now, tmp_path)
         assert len(after.trained) == len(now.trained) + 1
-        assert after.unfinished == 0
+        assert after.running == 0  # what waits are first proposals
 
 
 def test_a_disk_that_fills_in_mid_run_ends_it_in_one_message(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_disk_that_fills_in_mid_run_ends_it_in_one_message(tmp_path: Path) -> 
         now = checked(folder, before, tmp_path)
         again = run(disk, "run", "--trials", str(len(now.trained) + 1), *ALONE)
         assert again.returncode == 1, again.stderr
-        assert checked(folder, now, tmp_path).unfinished == 0
+        assert checked(folder, now, tmp_path).running == 0
 
 
 def test_a_folder_that_became_read_only_is_a_mistake_told_at_once(tmp_path: Path) -> None:

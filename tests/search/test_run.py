@@ -123,7 +123,7 @@ def same_though_killed(
 
 @pytest.mark.ci
 def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path) -> None:
-    length = ("--epochs", "3", "--train-images", "2000")
+    length = ("--looks", "none", "--epochs", "3", "--train-images", "2000")
     arguments = ("--trials", "2", "--workers", "1", "--seed", "7", *length, *ALONE)
     output = same_though_killed(tmp_path, arguments, workers_of)
     assert b"attempt 1 of 3 on worker 0: its process ended with exit status -9" in output
