@@ -142,10 +142,11 @@ def _add_confirmed(figure: go.Figure, study: StudyTables) -> None:
     means = np.array([row["test_accuracy"] for row in rows]) * 100
     lows = np.array([row["lower_bound"] or row["test_accuracy"] for row in rows]) * 100
     texts = [f"{_hover(row)}<br>{answers.sureness(row)}, {row['seeds']} seeds" for row in rows]
+    unseen = "unseen" if any(map(answers.is_by_folds, rows)) else "the test"
     figure.add_trace(
         go.Scatter(
             x=[row["parameters"] for row in rows], y=means, mode="markers", text=texts,
-            name="confirmed on the test images (mean, lower bound)",
+            name=f"confirmed on {unseen} images (mean, lower bound)",
             error_y={"type": "data", "array": np.zeros(len(rows)), "arrayminus": means - lows,
                      "thickness": 2.5, "width": 4},
             marker={"color": GREEN, "symbol": "square", "size": 10},

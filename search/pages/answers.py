@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from mnist_arch.datasets import VALIDATION_IMAGES
+from mnist_arch.recipe import Judge
 from search.formats import percent
 from search.record import TO_THE_END, TRAINED
 from search.tables import trials
@@ -23,6 +24,12 @@ from search.tables.files import StudyTables
 Row = dict[str, Any]
 
 LAST = "fewest epochs"
+
+_JUDGES: dict[Judge, str] = {
+    "test": "with fresh seeds and judged on the test images",
+    "folds": "six times, each time judged on images that this training never saw",
+}
+"""How designs are confirmed, in words, the judge first whose verdict counts where both had one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,11 @@ def counts(study: StudyTables) -> Counts:
     states = study.trials["state"].value_counts().to_dict()
     names = ("rejected", "duplicate", "screened", "pruned", "missed", "passed", "failed")
     told = {name: int(states.get(name, 0)) for name in names}
-    finalists = _on_test(study)
+    judged = verdicts(study)
     total = len(study.trials)
     return Counts(
-        proposed=total, **told, other=total - sum(told.values()), judged=len(finalists),
-        confirmed=int(finalists["confirmed"].sum()) if "confirmed" in finalists else 0,
+        proposed=total, **told, other=total - sum(told.values()), judged=len(judged),
+        confirmed=sum(bool(row["confirmed"]) for row in judged.values()),
     )  # fmt: skip
 
 
@@ -81,16 +88,19 @@ def verdict(study: StudyTables) -> str:
         f"{found.missed:,} missed {target}" if found.missed else "",
         f"{found.passed:,} reached {target}" if found.passed else f"none reached {target}",
     ]
-    return f"{tried} Of those trained, {_listed(ends)}. {_confirmed_words(found)}"
+    again = [_confirmed_words(study, judge) for judge in _JUDGES]
+    if not found.judged and found.passed:
+        again = ["None was confirmed on fresh seeds yet."]
+    return " ".join([f"{tried} Of those trained, {_listed(ends)}.", *filter(None, again)])
 
 
-def _confirmed_words(found: Counts) -> str:
-    if not found.judged:
-        return "None was confirmed on fresh seeds yet." if found.passed else ""
-    return (
-        f"{_count(found.judged, 'design')} trained again with fresh seeds and judged on the test "
-        f"images: {found.confirmed or 'none'} confirmed."
-    )
+def _confirmed_words(study: StudyTables, judge: Judge) -> str:
+    """What a judge said of the designs that it had; nothing where it had none."""
+    rows = trials.rows_of(_judged_by(study, judge))
+    if not rows:
+        return ""
+    confirmed = sum(bool(row["confirmed"]) for row in rows) or "none"
+    return f"{_count(len(rows), 'design')} trained again {_JUDGES[judge]}: {confirmed} confirmed."
 
 
 def _some(number: int, one: str, many: str) -> str:
@@ -110,7 +120,7 @@ def _listed(parts: list[str]) -> str:
 class Answer:
     """One of the answers of a study: its title, its row of `trials.csv`, how sure it is.
 
-    `accuracy`, a share in [0, 1], is the test mean of a confirmed design, else the validation
+    `accuracy`, a share in [0, 1], is the mean of a confirmed design's runs, else the validation
     accuracy of the search; `row` is None where there is none. `note` says what to know of it.
     """
 
@@ -159,14 +169,25 @@ def _answer(title: str, rows: pd.DataFrame, study: StudyTables, note: str = "") 
 
 
 def verdicts(study: StudyTables) -> dict[int, Row]:
-    """Each confirmed or tried design's row of `finalists.csv`, by trial."""
-    return {row["trial"]: row for row in trials.rows_of(_on_test(study))}
+    """Each confirmed or tried design's row of `finalists.csv`, by trial.
+
+    What the test images said, where they did, else what the folds said, as in the leaderboard.
+    """
+    found = [trials.rows_of(_judged_by(study, judge)) for judge in reversed(_JUDGES)]
+    return {row["trial"]: row for rows in found for row in rows}
 
 
-def _on_test(study: StudyTables) -> pd.DataFrame:
-    """The rows of `finalists.csv` that the test images judged; none without a confirmation."""
+def _judged_by(study: StudyTables, judge: Judge) -> pd.DataFrame:
+    """A judge's rows of `finalists.csv`; an earlier version's table has none but the tests'."""
     found = study.tables.get("finalists", pd.DataFrame())
-    return found[found["judge"] == "test"] if "judge" in found else found
+    if "judge" in found:
+        return found[found["judge"] == judge]
+    return found if judge == "test" else found.iloc[:0]
+
+
+def is_by_folds(judged: Row) -> bool:
+    """Whether a row of `finalists.csv` is of six trainings, each judged on images it never saw."""
+    return bool(judged.get("judge") == "folds")
 
 
 def sureness(judged: Row) -> str:

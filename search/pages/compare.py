@@ -84,7 +84,7 @@ def three(studies: Sequence[StudyTables]) -> Figure:
         return Figure("answers", "Answers", "None of these studies has an answer yet.")
     parameter_axis(figure)
     says = (
-        "The most accurate, the smallest and the fastest design of each study: the mean on the "
-        "test images where it was confirmed, else the search's one measurement."
+        "The most accurate, the smallest and the fastest design of each study: the mean on "
+        "unseen images where it was confirmed, else the search's one measurement."
     )
     return Figure("answers", "Answers side by side", says, figure)

@@ -114,7 +114,7 @@ def _study(found: StudyTables) -> dict[str, Any]:
         "answers": _answers(study),
         "meaning": _meaning(study.config),
         "lines": [(line, leaderboard.cells(line)) for line in shown],
-        "board_says": _board_says(len(shown), total, study.config.rules.target),
+        "board_says": _board_says(len(shown), study, total),
         "baseline": baseline[0] if baseline else None,
         "errors": errors,
         "errors_say": errors_say,
@@ -180,12 +180,19 @@ def _answers(study: StudyTables) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _board_says(shown: int, total: int, target: float) -> str:
+def _board_says(shown: int, study: StudyTables, total: int) -> str:
     rest = f" The first {shown:,} of {total:,} are shown; leaderboard.csv has all." * (
         shown < total
     )
+    judged = answers.verdicts(study).values()
+    unseen = (
+        " (of a design judged by folds: of six trainings on images that they never saw)"
+        if any(map(answers.is_by_folds, judged))
+        else ""
+    )
+    near = standard_error(study.config.rules.target)
     return (
-        "Green: the mean over fresh seeds on the test images, with its 95 % lower bound. Blue: one "
-        f"seed on the validation images, with its 95 % interval ({standard_error(target)}). The "
+        f"Green: the mean over fresh seeds on the test images{unseen}, with its 95 % lower bound. "
+        f"Blue: one seed on the validation images, with its 95 % interval ({near}). The "
         f"dashed line is the target. Click a heading to sort, a row to open it.{rest}"
     )

@@ -145,12 +145,13 @@ def luck(study: StudyTables) -> Figure:
     rows = [
         row for row in answers.verdicts(study).values()
         if None not in (row["test_accuracy"], row["validation_accuracy"])
+        and not answers.is_by_folds(row)
     ]  # fmt: skip
     if not rows:
         return Figure(
             "luck", title,
-            "Nothing was confirmed: the search's best is the luckiest of many, by how much is "
-            "unknown.",
+            "Nothing was confirmed on the test images: the search's best is the luckiest of many, "
+            "by how much is unknown.",
         )  # fmt: skip
     rows.sort(key=lambda row: row["test_accuracy"])
     names = [f"trial {row['trial']}{' (baseline)' * bool(row['baseline'])}" for row in rows]

@@ -60,8 +60,9 @@ def _print_head(console: Console, study: StudyTables) -> None:
 
 def _leaderboard_table(ranked: pd.DataFrame, passed: int) -> Table:
     """The leaderboard for a terminal of 80 columns; `--csv` prints all of it."""
+    passes = "1 design passes" if passed == 1 else f"{passed} designs pass"
     table = Table(
-        title=f"leaderboard: {passed} designs pass", title_justify="left", box=box.SIMPLE_HEAD,
+        title=f"leaderboard: {passes}", title_justify="left", box=box.SIMPLE_HEAD,
         padding=(0, 1), pad_edge=False,
     )  # fmt: skip
     confirmed = "seeds" in ranked and bool(ranked["seeds"].notna().any())

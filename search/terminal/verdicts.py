@@ -65,10 +65,11 @@ def verdict_of(row: Mapping[str, Any]) -> str:
 
 
 def confirmed_cell(row: Mapping[str, Any]) -> str:
-    """A leaderboard's cell: mean test accuracy, seeds and verdict; empty without final runs."""
+    """A leaderboard's cell: mean accuracy, seeds and verdict; empty without final runs."""
     if row["seeds"] is None:
         return ""
-    return f"{_hundredths(row['test_accuracy'], 2)} ({row['seeds']})\n{verdict_of(row)}"
+    runs = "folds" if row.get("judge") == "folds" else row["seeds"]
+    return f"{_hundredths(row['test_accuracy'], 2)} ({runs})\n{verdict_of(row)}"
 
 
 def explanation(

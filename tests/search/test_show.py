@@ -69,6 +69,12 @@ def test_committed_studies_are_shown_without_their_database(
     assert after == before
 
 
+def test_a_design_judged_by_folds_alone_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, ROOT / "results" / "class-proof")
+    assert "leaderboard: 1 design passes" in text
+    assert "99.46 (folds)" in text
+
+
 def test_the_leaderboard_of_a_committed_study_is_its_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -95,6 +95,29 @@ def test_the_verdict_of_the_committed_study() -> None:
     )
 
 
+def test_a_design_that_only_the_folds_judged_is_confirmed_by_them() -> None:
+    study = open_study(ROOT / "results" / "class-proof")
+    assert answers.verdict(study).endswith(
+        " 1 design was trained again six times, each time judged on images that this training "
+        "never saw: 1 confirmed."
+    )
+    assert (answers.counts(study).judged, answers.counts(study).confirmed) == (1, 1)
+    found = answers.three_answers(study)[0]
+    assert (found.accuracy, found.sure) == (0.9946, "confirmed")
+    reader, words = page_of(study)
+    assert "of a design judged by folds: of six trainings on images that they never saw" in words
+    assert "passed, one seed" not in reader.texts
+    assert "Nothing was confirmed on the test images" in words
+
+
+def test_where_both_judged_the_test_images_count() -> None:
+    study = open_study(ROOT / "results" / "class-next")
+    assert "judged on the test images: 2 confirmed. 1 design was" in answers.verdict(study)
+    assert answers.verdicts(study)[2]["judge"] == "test"
+    assert answers.counts(study).judged == 2
+    assert "judged by folds:" not in page_of(study)[1]
+
+
 def test_the_three_answers_come_from_the_confirmed_designs() -> None:
     study = open_study(FIRST_LIGHT)
     accurate, smallest, fastest, baseline = answers.three_answers(study)
