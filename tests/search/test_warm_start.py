@@ -194,7 +194,7 @@ def test_a_warm_started_study_is_continued_as_it_was_started(
     search(AFTER, run(tmp_path, "after", 1, warm_start=results / "before"))
     with pytest.raises(UserError, match=f"warm_start was '{name}', now None. Give the settings"):
         search(AFTER, run(tmp_path, "after", 2))
-    search(replace(BEFORE, seed=2), run(tmp_path, "other", 4))
+    search(replace(BEFORE, seed=2), run(tmp_path, "other", STARTS + 2))
     other = tmp_path / "other"
     with pytest.raises(UserError, match=f"warm_start was '{name}', now 'other "):
         search(AFTER, run(tmp_path, "after", 2, warm_start=other))
