@@ -115,7 +115,7 @@ def test_a_larger_one_begins_at_a_larger_one_of_that_layout() -> None:
     assert sizes == [5_888, pytest.approx(4_900, abs=100), pytest.approx(4_390, abs=100), 4_294]
 
 
-def test_every_search_begins_at_the_smallest_layout_that_ours_have_found() -> None:
+def test_every_search_begins_at_a_small_layout_that_ours_have_found() -> None:
     """Trial 115 of `results/class-next` without its dropout; narrower where less is allowed."""
     with (RESULTS / "class-next" / "trials.csv").open() as file:
         found = next(row for row in csv.DictReader(file) if row["trial"] == "115")
