@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from ctypes import c_int
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -28,10 +29,8 @@ from search import facts
 from search.config import Machine
 from search.executors import Event
 from search.executors.cores import Cores
+from search.interrupts import SIGNALS
 from search.task import Result, Task
-
-_END_SECONDS = 10
-"""How long a worker that was asked to end may take before it is killed."""
 
 
 @dataclass(slots=True)
@@ -63,11 +62,8 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.process.terminate()
-            _continue(worker.process)
-        for worker in self._workers:
-            worker.process.join(_END_SECONDS)
             worker.process.kill()
+        for worker in self._workers:
             worker.process.join()
             worker.connection.close()
         self._workers = []
@@ -161,8 +157,8 @@ class Processes:
             target=_work, args=(theirs, self._machine, self._threads), name=f"worker-{name}"
         )
         get_ready()
-        # Forked, it ignores Ctrl-C as its server does; the server may be loading for seconds still
-        with nullcontext() if _forks() else _interrupts_ignored():
+        # Forked, it is deaf as its server is; the server may be loading for seconds still
+        with nullcontext() if _forks() else _deaf():
             process.start()
         theirs.close()
         return _Worker(name, process, ours)
@@ -183,16 +179,9 @@ def get_ready() -> None:
     if _forks():
         from multiprocessing import forkserver
 
-        with _interrupts_ignored():
+        with _deaf():
             forkserver.set_forkserver_preload(["search.executors.preloaded"])
             forkserver.ensure_running()
-
-
-def _continue(process: BaseProcess) -> None:
-    """Wake a process that may have been suspended, so that it hears that it is to end."""
-    if os.name == "posix" and process.pid is not None and process.is_alive():
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGCONT)
 
 
 def _work(connection: Connection, machine: Machine, threads: c_int) -> None:
@@ -236,18 +225,18 @@ def _exit_with_parent() -> None:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C from their first moment: it is for the parent.
+def _deaf() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C or a polite kill, however early: both are for us.
 
-    A new process inherits what its parent ignores; one that set this itself would be open to
-    Ctrl-C while it imports torch. Outside the main thread signals cannot be set; nor is Ctrl-C
-    heard there.
+    A terminal and a scheduler send them to the whole process group. A new process inherits the
+    signals that its parent blocks; one that came meanwhile is heard afterwards.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # it would unblock them as it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

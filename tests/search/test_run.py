@@ -183,15 +183,16 @@ def test_a_polite_end_keeps_everything_and_says_how_to_go_on(
     assert document["runs"][0]["seconds"] > 0
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.3])
-def test_ctrl_c_to_the_whole_group_while_workers_start_is_no_traceback(
-    tmp_path: Path, seconds: float
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.3, 3])
+def test_a_signal_to_the_whole_group_as_workers_start_and_train_is_no_traceback(
+    tmp_path: Path, seconds: float, ending: signal.Signals
 ) -> None:
     process = start(tmp_path, "--trials", "50", *QUICK)
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"Study 'mnist'")  # the workers start now
     time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, ending)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == b""
