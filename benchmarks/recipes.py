@@ -16,6 +16,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.trainings import Training, train_all
-from mnist_arch.design import AveragePool, Conv, DepthwiseConv, Design, Layer, MaxPool
+from mnist_arch.design import (
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    Design,
+    Dropout,
+    Layer,
+    LocalAveragePool,
+    MaxPool,
+)
 from mnist_arch.recipe import RECIPES, Recipe
 from mnist_arch.references import BASELINE
 from search.tables.trials import rows_of
@@ -39,6 +49,24 @@ def separable(*widths: int) -> Design:
     return Design((
         Conv(first, padding=0), *block(one), *block(two), MaxPool(), Conv(narrow, 1, 0),
         *block(three), *block(four), *block(five), AveragePool(), _logits(),
+    ))  # fmt: skip
+
+
+def searched() -> Design:
+    """The layout that won `results/class-proof`: separable blocks with SiLU, an average pool."""
+
+    def conv(width: int, kernel: int = 1) -> Conv:
+        return Conv(width, kernel, kernel // 2, relu=False, bias=False, **silu)
+
+    def depthwise(kernel: int, padding: int = 0) -> DepthwiseConv:
+        return DepthwiseConv(kernel, padding, bias=False, **silu)
+
+    silu: Any = {"activation": "silu", "activation_first": True}
+    dropout = Dropout(0.1, "element")
+    return Design((
+        conv(13, 3), dropout, depthwise(3, 1), conv(13), depthwise(3), conv(26), LocalAveragePool(),
+        depthwise(5), conv(52), dropout, depthwise(5), conv(52), AveragePool(),
+        Conv(10, 1, 0, batch_norm=False, relu=False, bias=False),
     ))  # fmt: skip
 
 
@@ -59,10 +87,11 @@ DESIGNS: dict[str, Design] = {
     "separable-2.4k": separable(8, 10, 18, 10, 14, 16, 24),
     "plain-2.7k": plain("5v 6 M 7 10v M 13v"),
     "separable-4.5k": separable(16, 16, 32, 16, 16, 24, 32),
+    "searched-7.9k": searched(),
     "plain-10.8k": plain("8v 16 M 16 16 M 16 16"),
     "assignment": BASELINE,
 }
-"""Designs of about 2,500, 5,000, 10,000 and 18,000 parameters."""
+"""Designs of about 2,500, 5,000, 8,000, 10,000 and 18,000 parameters."""
 
 _DEFAULT = RECIPES["default"]
 
@@ -81,6 +110,9 @@ VARIANTS: dict[str, Recipe] = {
     "batch 64, half the augmentation": replace(_DEFAULT, batch_size=64).with_augmentation_strength(
         0.5
     ),
+    "rate 0.2": replace(_DEFAULT, learning_rate=0.2),
+    "label smoothing 0.05": replace(_DEFAULT, label_smoothing=0.05),
+    "averaging 0.998": replace(_DEFAULT, averaging=0.998),
 }
 """Recipes to compare, the first with all others."""
 
