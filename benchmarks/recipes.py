@@ -110,6 +110,7 @@ VARIANTS: dict[str, Recipe] = {
     "batch 64, half the augmentation": replace(_DEFAULT, batch_size=64).with_augmentation_strength(
         0.5
     ),
+    "1.5 times the augmentation": _DEFAULT.with_augmentation_strength(1.5),
     "rate 0.2": replace(_DEFAULT, learning_rate=0.2),
     "label smoothing 0.05": replace(_DEFAULT, label_smoothing=0.05),
     "averaging 0.998": replace(_DEFAULT, averaging=0.998),
