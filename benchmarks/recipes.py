@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,13 +162,19 @@ def as_table(rows: pd.DataFrame) -> Table:
     for heading in ("design", "epochs", "recipe", "seeds", "loss", "difference", "%", "points"):
         table.add_column(heading, no_wrap=True)
     for row in rows_of(rows):
-        points, error = 100 * row["accuracy_difference"], 100 * row["accuracy_error"]
         table.add_row(
             row["design"], f"{row['epochs']:g}", row["recipe"], str(row["seeds"]),
-            f"{row['loss']:.4f}", f"{row['loss_difference']:+.4f} ± {row['loss_error']:.4f}",
-            f"{100 * row['accuracy']:.3f}", f"{points:+.3f} ± {error:.3f}",
+            f"{row['loss']:.4f}", _difference(row, "loss", 1, 4),
+            f"{100 * row['accuracy']:.3f}", _difference(row, "accuracy", 100, 3),
         )  # fmt: skip
     return table
+
+
+def _difference(row: Mapping[str, Any], name: str, factor: int, digits: int) -> str:
+    """A difference with its standard error, which one seed does not have."""
+    difference, error = row[f"{name}_difference"], row[f"{name}_error"]
+    text = f"{factor * difference:+.{digits}f}"
+    return text if error is None else f"{text} ± {factor * error:.{digits}f}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -91,6 +91,13 @@ def test_recipes_are_compared_seed_by_seed() -> None:
     assert other["seeds"] == 2
 
 
+def test_a_recipe_of_one_seed_is_shown_without_an_error() -> None:
+    found = recipes.compare(pd.DataFrame(rows("default", 0.5, 0.7) + rows("other", 0.6)))
+    table = recipes.as_table(found)
+    accuracies = dict(zip(table.columns[2].cells, table.columns[-1].cells, strict=True))
+    assert accuracies == {"default": "+0.000 ± 0.000", "other": "+10.000"}
+
+
 def test_every_recipe_is_compared_at_every_length_and_size() -> None:
     orders = recipes.trainings([19, 3], 2, ["assignment"], list(recipes.VARIANTS))
     assert len(orders) == 2 * 2 * len(recipes.VARIANTS)
