@@ -14,6 +14,10 @@ from search.pages import answers, choices
 from search.pages.figure import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, Figure, plain
 from search.tables.files import StudyTables
 
+LEAST_RANKED = 8
+"""Designs that a rank correlation is told of, at least: among 7 even one of 0.7 may be luck
+(two-sided p = 0.08)."""
+
 MOST_CURVES = 80
 """Learning curves drawn at most, of each way to end: the best ones."""
 
@@ -80,7 +84,7 @@ def looks(study: StudyTables) -> Figure:
         rho = float(stats.spearmanr(values[common], final[common]).statistic)
         if not np.isfinite(rho):
             continue
-        told.append(f"{words}: {rho:.2f} ({len(common)} designs)")
+        told.append((f"{words}: {rho:.2f} ({len(common)} designs)", len(common)))
         figure.add_trace(
             go.Scatter(
                 x=values[common] * 100, y=final[common] * 100, mode="markers", name=words,
@@ -94,10 +98,15 @@ def looks(study: StudyTables) -> Figure:
             "looks", title,
             "Fewer than three designs were both judged early and trained in full: nothing to say.",
         )  # fmt: skip
+    ranked = [words for words, designs in told if designs >= LEAST_RANKED]
+    correlations = (
+        f"Rank correlation with the end (1: the same order, 0: none): {'; '.join(ranked)}."
+        if ranked
+        else f"Fewer than {LEAST_RANKED} designs are too few for a rank correlation."
+    )
     says = (
-        "Each dot is a design that was trained in full. Rank correlation with the end (1: the same "
-        f"order, 0: none): {'; '.join(told)}. Only designs that early judging let through can be "
-        "shown, which makes it look worse than it is."
+        f"Each dot is a design that was trained in full. {correlations} Only designs that early "
+        "judging let through can be shown, which makes it look worse than it is."
     )
     return Figure("looks", title, says, figure)
 

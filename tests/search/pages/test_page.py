@@ -265,6 +265,22 @@ def test_looks_are_read_from_their_columns(tmp_path: Path) -> None:
     assert "look of 3 epochs: -1.00 (20 designs); look of 0.25 epochs: 1.00 (20 designs)" in says
 
 
+@pytest.mark.parametrize(
+    ("designs", "says"),
+    [
+        (2, "Fewer than three designs were both judged early and trained in full"),
+        (7, "trained in full. Fewer than 8 designs are too few for a rank correlation. Only"),
+        (8, "(1: the same order, 0: none): look of 3 epochs: -1.00 (8 designs). Only"),
+    ],
+)
+def test_a_few_designs_are_drawn_without_a_rank_correlation(
+    tmp_path: Path, designs: int, says: str
+) -> None:
+    study = a_study(tmp_path, ["missed"] * designs)
+    study.trials["look_3_accuracy"] = -study.trials["validation_accuracy"]
+    assert says in next(f.says for f in figures(study) if f.name == "looks")
+
+
 def test_curves_are_in_sight_however_poor(tmp_path: Path) -> None:
     for folder, scale in (("good", 1.0), ("poor", 0.6)):
         study = a_study(tmp_path / folder, ["missed"] * 6)
