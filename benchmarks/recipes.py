@@ -13,6 +13,7 @@ the same order of images).
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,16 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.trainings import Training, train_all
-from mnist_arch.design import (
-    AveragePool,
-    Conv,
-    DepthwiseConv,
-    Design,
-    Dropout,
-    Layer,
-    LocalAveragePool,
-    MaxPool,
-)
+from mnist_arch.design import AveragePool, Conv, DepthwiseConv, Design, Layer, MaxPool
 from mnist_arch.recipe import RECIPES, Recipe
 from mnist_arch.references import BASELINE
 from search.tables.trials import rows_of
@@ -55,20 +47,8 @@ def separable(*widths: int) -> Design:
 
 def searched() -> Design:
     """The layout that won `results/class-proof`: separable blocks with SiLU, an average pool."""
-
-    def conv(width: int, kernel: int = 1) -> Conv:
-        return Conv(width, kernel, kernel // 2, relu=False, bias=False, **silu)
-
-    def depthwise(kernel: int, padding: int = 0) -> DepthwiseConv:
-        return DepthwiseConv(kernel, padding, bias=False, **silu)
-
-    silu: Any = {"activation": "silu", "activation_first": True}
-    dropout = Dropout(0.1, "element")
-    return Design((
-        conv(13, 3), dropout, depthwise(3, 1), conv(13), depthwise(3), conv(26), LocalAveragePool(),
-        depthwise(5), conv(52), dropout, depthwise(5), conv(52), AveragePool(),
-        Conv(10, 1, 0, batch_norm=False, relu=False, bias=False),
-    ))  # fmt: skip
+    path = Path(__file__).parents[1] / "results" / "class-starts" / "averaged.json"
+    return Design.from_dict(json.loads(path.read_text()))
 
 
 def plain(words: str) -> Design:
