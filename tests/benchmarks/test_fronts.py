@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.fronts import above, epochs_of, front, fronts, main, table
+from mnist_arch.errors import UserError
+from search.config import StudyConfig
+from search.tables.files import StudyTables
+
+SIZES = (2_500, 4_000, 20_000)
+
+
+def study(goal: str, *trials: tuple[float, int, float, str], look: float = 1.0) -> StudyTables:
+    """A study whose trials are (accuracy, parameters, epochs trained after one look, state)."""
+    rows = [
+        {"trial": number, "ended": f"2026-11-27T00:0{number}:00", "state": state,
+         "validation_accuracy": accuracy, "parameters": parameters}
+        for number, (accuracy, parameters, _, state) in enumerate(trials)
+    ]  # fmt: skip
+    epochs = [
+        {"trial": number, "look": length}
+        for number, (_, _, many, _) in enumerate(trials)
+        for length in (look, *[19.0] * int(many))
+    ]
+    tables = {"trials": pd.DataFrame(rows), "epochs": pd.DataFrame(epochs)}
+    config = replace(StudyConfig(), goal=goal)
+    return StudyTables(Path(goal), goal, "", config, {}, tables)
+
+
+PARETO = study("pareto", (0.990, 2_000, 3, "missed"), (0.994, 3_000, 3, "passed"))
+
+
+def test_a_look_of_less_than_an_epoch_costs_its_length() -> None:
+    made = study("smallest", (0.9, 2_000, 0, "screened"), (0.99, 3_000, 2, "missed"), look=0.25)
+    assert epochs_of(made).to_dict() == {0: 0.25, 1: 2.25}
+
+
+def test_the_front_of_a_size_is_the_best_of_those_designs_smaller_ones_included() -> None:
+    found = front(PARETO, SIZES, 99)
+    assert found.best == {2_500: (0.990, 2_000), 4_000: (0.994, 3_000), 20_000: (0.994, 3_000)}
+
+
+def test_designs_that_were_not_trained_in_full_are_not_on_it() -> None:
+    made = study("accuracy", (0.999, 2_000, 3, "pruned"), (0.99, 3_000, 3, "missed"))
+    assert front(made, SIZES, 99).best == {4_000: (0.99, 3_000), 20_000: (0.99, 3_000)}
+
+
+def test_all_are_cut_at_the_epochs_of_the_one_that_trained_fewest() -> None:
+    """By hand: the other trained 3 + 1 epochs, so of pareto's 4 and 4 only the first count."""
+    other = study("accuracy", (0.991, 2_400, 3, "missed"))
+    own, its = fronts([PARETO, other], SIZES)
+    assert (own.epochs, its.epochs) == (4, 4)
+    assert own.best == dict.fromkeys(SIZES, (0.990, 2_000))
+    assert above([own, its], 2_500) == pytest.approx([-0.1])
+
+
+def test_the_difference_is_the_mean_over_studies_of_pareto_from_the_best_of_the_others() -> None:
+    """By hand: 99.0 and 99.4 against 99.1, so -0.1 and +0.3 points."""
+    second = study("pareto", (0.994, 2_000, 3, "missed"))
+    worse = study("smallest", (0.985, 2_000, 3, "missed"))
+    better = study("accuracy", (0.991, 2_400, 3, "missed"))
+    found = fronts([PARETO, second, worse, better], SIZES)
+    assert above(found, 2_500) == pytest.approx([-0.1, 0.3])
+    last = [str([*column.cells][-1]) for column in table(found, SIZES).columns]
+    assert last[3] == "+0.100 ± 0.283, n 2"
+
+
+def test_a_size_that_no_other_goal_reached_says_nothing() -> None:
+    found = fronts([PARETO, study("accuracy", (0.991, 9_000, 7, "missed"))], SIZES)
+    assert not len(above(found, 2_500))
+    assert str([*table(found, SIZES).columns[3].cells][-1]) == "-"
+
+
+def test_one_goal_alone_has_nothing_to_be_compared_with() -> None:
+    with pytest.raises(UserError, match="have the goals pareto; give at least one of goal pareto"):
+        fronts([PARETO, PARETO], SIZES)
+
+
+def test_what_is_no_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "holds no study" in capsys.readouterr().err
