@@ -5,7 +5,7 @@
 
 For each study, how many epochs it trained, and for each size the best validation accuracy of the
 designs of at most so many parameters that it trained in full, with their size. A study is cut where
-it has trained as many epochs as the one that trained fewest. The last rows say how far the front of
+it has trained as many epochs as the one that trained fewest. The last row says how far the front of
 pareto, on average over its studies, lies above the best of the other goals, in points, with the
 standard deviation over its studies. Each accuracy is one run on 10,000 images: 0.08 points.
 """
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mnist_arch.errors import UserError
-from search.record import TO_THE_END
+from search.pages.answers import full
 from search.tables.files import StudyTables, read_study
 
 SIZES = (2_500, 4_000, 6_000, 10_000, 20_000)
@@ -47,11 +47,17 @@ class Front:
 def epochs_of(study: StudyTables) -> pd.Series:
     """The epochs that each trial trained, by its number, in the order in which trials ended.
 
-    A look of less than an epoch is one row of `epochs.csv`, and costs its length.
+    A look of less than an epoch is one row of `epochs.csv`, and costs its length. Raises
+    `UserError` for a study of an earlier version, whose tables do not say when trials ended.
     """
-    looks = study.tables["epochs"].get("look", pd.Series(dtype=float)).fillna(1.0).clip(upper=1.0)
-    paid = looks.groupby(study.tables["epochs"]["trial"]).sum()
-    ended = study.trials.sort_values("ended")["trial"]
+    epochs, trials = study.tables["epochs"], study.trials
+    if "look" not in epochs or "ended" not in trials:
+        raise UserError(
+            f"{study.folder} is a study of an earlier version, whose tables do not say what was "
+            "trained when; give studies that were searched since, or search it anew"
+        )
+    paid = epochs["look"].fillna(1.0).clip(upper=1.0).groupby(epochs["trial"]).sum()
+    ended = trials.sort_values("ended")["trial"]
     return paid.reindex(ended[ended.isin(paid.index)])
 
 
@@ -59,11 +65,11 @@ def front(study: StudyTables, sizes: Sequence[int], budget: float) -> Front:
     """What a study had found when it had trained `budget` epochs."""
     spent = epochs_of(study).cumsum()
     met = spent[spent <= budget]
-    trials = study.trials
-    full = trials[trials["state"].isin(TO_THE_END) & trials["trial"].isin(met.index)]
+    whole = full(study)
+    whole = whole[whole["trial"].isin(met.index)]
     best = {}
     for size in sizes:
-        small = full[full["parameters"] <= size]
+        small = whole[whole["parameters"] <= size]
         if not small.empty:
             accuracy = float(small["validation_accuracy"].max())
             reached = small[small["validation_accuracy"] == accuracy]

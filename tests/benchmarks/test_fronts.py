@@ -83,3 +83,11 @@ def test_one_goal_alone_has_nothing_to_be_compared_with() -> None:
 def test_what_is_no_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "holds no study" in capsys.readouterr().err
+
+
+def test_a_study_of_an_earlier_version_is_told() -> None:
+    recent = study("accuracy", (0.99, 3_000, 3, "missed"))
+    trials = recent.trials.drop(columns="ended")
+    older = replace(recent, tables={**recent.tables, "trials": trials})
+    with pytest.raises(UserError, match="accuracy is a study of an earlier version"):
+        fronts([PARETO, older], SIZES)
