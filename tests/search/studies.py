@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
@@ -23,6 +25,9 @@ from search.storage import opened_storage, sqlite_url
 from search.storage.starting import start_study
 from search.tables.files import StudyFiles
 from search.task import Result
+from tests.search.commands import ROOT
+
+_DATABASES = shutil.ignore_patterns("*.db*", "weights")
 
 EASY = StudyConfig(seed=7, epochs=1, train_images=100, rules=Rules(target=0.01))
 """A try-out study in which every design passes."""
@@ -112,6 +117,19 @@ def final_run(
         seconds=figure, engine="lanes", device="cpu", worker="0", commit="unknown", weights="",
         finalist=key, **more,
     )  # fmt: skip
+
+
+def folds_alone(folder: Path) -> Path:
+    """A copy of `results/class-proof` as it was before the test images judged its design, too."""
+    shutil.copytree(ROOT / "results" / "class-proof", folder, ignore=_DATABASES)
+    tables = {path.stem: pd.read_csv(path, dtype=str) for path in folder.glob("*.csv")}
+    for name in ("finalists", "confirmations", "errors"):
+        tables[name] = tables[name][tables[name]["judge"] == "folds"]
+    shared = tables["leaderboard"].columns.intersection(tables["finalists"].columns)
+    tables["leaderboard"][shared] = tables["finalists"][shared].to_numpy()
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
 
 
 def study_files(

@@ -19,7 +19,7 @@ from search.export import main as export
 from search.record import TrialRecord
 from search.terminal.search import closing, nothing_to_do
 from tests.search.commands import ROOT, environment
-from tests.search.studies import EASY, HARD, final_run, small, study_files, trial
+from tests.search.studies import EASY, HARD, final_run, folds_alone, small, study_files, trial
 
 STUDIES = ("first-light", "under-8000", "curves")
 
@@ -69,8 +69,10 @@ def test_committed_studies_are_shown_without_their_database(
     assert after == before
 
 
-def test_a_design_judged_by_folds_alone_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    text = shown(capsys, ROOT / "results" / "class-proof")
+def test_a_design_judged_by_folds_alone_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = shown(capsys, folds_alone(tmp_path / "class-proof"))
     assert "leaderboard: 1 design passes" in text
     assert "99.46 (folds)" in text
 

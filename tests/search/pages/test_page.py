@@ -26,6 +26,7 @@ from search.pages.published import published
 from search.tables.files import StudyTables
 from tests.search.commands import ROOT
 from tests.search.pages.made import CONFIG, a_study, some_design, states
+from tests.search.studies import folds_alone
 
 FIRST_LIGHT = ROOT / "results" / "first-light"
 
@@ -95,8 +96,8 @@ def test_the_verdict_of_the_committed_study() -> None:
     )
 
 
-def test_a_design_that_only_the_folds_judged_is_confirmed_by_them() -> None:
-    study = open_study(ROOT / "results" / "class-proof")
+def test_a_design_that_only_the_folds_judged_is_confirmed_by_them(tmp_path: Path) -> None:
+    study = open_study(folds_alone(tmp_path / "class-proof"))
     assert answers.verdict(study).endswith(
         " 1 design was trained again six times, each time judged on images that this training "
         "never saw: 1 confirmed."
