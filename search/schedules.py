@@ -73,10 +73,13 @@ class Looks:
     After each look the best share of the `window` designs that were looked at last goes on to the
     next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
     epoch, `kept` after one of less than `LONG` epochs, `chosen` after a longer one, which a design
-    with nobody to be compared with passes, too. The best so far always goes on, so that
-    a first proposal that is known to be good is not lost. The window keeps the pressure up while
-    designs get better. The shares are a first guess, not yet measured:
+    with nobody to be compared with passes, too. The best so far always goes on, so that a first
+    proposal that is known to be good is not lost. The window keeps the pressure up while designs
+    get better. The shares are a first guess, not yet measured:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
+
+    For a goal that keeps the front, a look of an epoch or more has no share: a design goes on where
+    none of the `window` is as small and has as low a predicted loss.
     """
 
     screened: float = 1 / 8
@@ -107,9 +110,11 @@ class Looks:
         if unwanted:
             return unwanted
         latest = (other for other in reversed(standing.others) if _has_look(other, length))
-        looked = list(islice(latest, self.window))
+        looked = [cut(other, length) for other in islice(latest, self.window)]
+        if length >= 1 and standing.goal.keeps_front:
+            return _beaten(standing, looked)
         mine = standing.merit(design)
-        better = sum(standing.merit(cut(other, length)) <= mine for other in looked)
+        better = sum(standing.merit(other) <= mine for other in looked)
         if length >= LONG:
             share, goes_on = self.chosen, better <= self.chosen * len(looked)
         else:
@@ -124,6 +129,18 @@ class Looks:
     ) -> str:
         """No training is stopped before the end of its schedule."""
         return ""
+
+
+def _beaten(standing: Standing, looked: Sequence[Judged]) -> str:
+    """Which design beats this one in both predicted loss and size; nothing if none does."""
+    design, loss = standing.design, standing.loss(standing.design)
+    for other in looked:
+        if other.parameters <= design.parameters and standing.loss(other) <= loss:
+            return (
+                f"one of {other.parameters:,} parameters has no higher loss after a look of "
+                f"{counted(_length(design), 'epoch')}"
+            )
+    return ""
 
 
 def _too_late(config: StudyConfig, standing: Standing) -> str:

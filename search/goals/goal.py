@@ -47,6 +47,10 @@ class Goal(Protocol):
         """
 
     @property
+    def keeps_front(self) -> bool:
+        """Whether looks of an epoch or more keep the front of loss and size, and no fixed share."""
+
+    @property
     def lengths(self) -> tuple[int, int] | None:
         """The fewest and most epochs of a full training, where that is proposed; else None."""
 
@@ -85,6 +89,7 @@ class Common:
     lengths: tuple[int, int] | None = None
     size: bool = False
     length: bool = False
+    keeps_front: bool = False
 
     def values(self, design: Judged, loss: float) -> tuple[float, ...]:
         """The merit."""

@@ -101,6 +101,42 @@ def test_the_share_that_goes_on() -> None:
         assert (decision.budget is not None) == goes_on, (length, others, rank)
 
 
+@pytest.mark.parametrize("length", [1.0, 3.0, 8.0])
+def test_for_the_front_a_design_goes_on_that_no_other_beats_in_loss_and_size(
+    length: float,
+) -> None:
+    """It has 6,000 parameters and a loss of 0.5, whatever its place among the others."""
+    config, look = StudyConfig(goal="pareto"), Look(length, 0.5, 0.9)
+    for parameters, loss, goes_on in [
+        (6_001, 0.1, True),
+        (6_000, 0.51, True),
+        (6_000, 0.5, False),
+        (5_999, 0.49, False),
+        (1_500, 0.51, True),
+    ]:
+        others = [Judged(parameters, 19, (Look(length, loss, 0.9),))] * 9
+        decision = Looks().next_budget(config, standing([look], others, goal="pareto"))
+        assert (decision.budget is not None) == goes_on, (parameters, loss)
+    assert Looks().next_budget(config, standing([look], goal="pareto")).budget is not None
+
+
+def test_for_the_front_who_does_not_go_on_is_told_which_is_better() -> None:
+    others = [Judged(4_000, 19, (Look(3.0, 0.4, 0.9),))]
+    decision = Looks().next_budget(
+        StudyConfig(), standing([Look(3.0, 0.5, 0.9)], others, goal="pareto")
+    )
+    reason = "one of 4,000 parameters has no higher loss after a look of 3 epochs"
+    assert decision == Decision(None, reason)
+
+
+def test_for_the_front_the_shortest_look_still_screens_by_a_share() -> None:
+    better = looked_at(0.25, *[0.9] * 6, 0.1)
+    decision = Looks().next_budget(
+        StudyConfig(), standing([Look(0.25, 0.5, 0.9)], better, goal="pareto")
+    )
+    assert decision == Decision(None, "not among the best 12% after a look of 0.25 epochs")
+
+
 def test_who_does_not_go_on_is_told_why() -> None:
     decision = Looks().next_budget(
         StudyConfig(), standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.1, 0.2))
