@@ -6,6 +6,7 @@ goes on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -78,14 +79,16 @@ class Looks:
     get better. The shares are a first guess, not yet measured:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
 
-    For a goal that keeps the front, a look of an epoch or more has no share: a design goes on where
-    none of the `window` is as small and has as low a predicted loss.
+    For a goal that keeps the front, a shorter look compares a design with the `alike` of these that
+    are nearest to it in size, and a look of an epoch or more has no share: a design goes on where
+    none of them is as small and has as low a predicted loss.
     """
 
     screened: float = 1 / 8
     kept: float = 1 / 3
     chosen: float = 1 / 2
     window: int = 60
+    alike: int = 20
 
     def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
         """The next look, or the full training after the last one."""
@@ -111,8 +114,10 @@ class Looks:
             return unwanted
         latest = (other for other in reversed(standing.others) if _has_look(other, length))
         looked = [cut(other, length) for other in islice(latest, self.window)]
-        if length >= 1 and standing.goal.keeps_front:
-            return _beaten(standing, looked)
+        if standing.goal.keeps_front:
+            if length >= 1:
+                return _beaten(standing, looked)
+            looked = _nearest(design, looked)[: self.alike]
         mine = standing.merit(design)
         better = sum(standing.merit(other) <= mine for other in looked)
         if length >= LONG:
@@ -129,6 +134,12 @@ class Looks:
     ) -> str:
         """No training is stopped before the end of its schedule."""
         return ""
+
+
+def _nearest(design: Judged, others: Sequence[Judged]) -> list[Judged]:
+    """These designs, those nearest to a design in the logarithm of their parameters first."""
+    size = math.log(design.parameters)
+    return sorted(others, key=lambda other: abs(math.log(other.parameters) - size))
 
 
 def _beaten(standing: Standing, looked: Sequence[Judged]) -> str:

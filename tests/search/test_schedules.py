@@ -129,12 +129,26 @@ def test_for_the_front_who_does_not_go_on_is_told_which_is_better() -> None:
     assert decision == Decision(None, reason)
 
 
-def test_for_the_front_the_shortest_look_still_screens_by_a_share() -> None:
-    better = looked_at(0.25, *[0.9] * 6, 0.1)
-    decision = Looks().next_budget(
-        StudyConfig(), standing([Look(0.25, 0.5, 0.9)], better, goal="pareto")
-    )
-    assert decision == Decision(None, "not among the best 12% after a look of 0.25 epochs")
+def test_for_the_front_the_shortest_look_screens_among_designs_of_like_size() -> None:
+    """The best eighth of the 20 nearest in the logarithm of parameters, not of all 60."""
+    look = Look(0.25, 0.5, 0.9)
+    near = looked_at(0.25, *[0.9] * 20)
+    for parameters in (1_500, 20_000):
+        better = [Judged(parameters, 19, (Look(0.25, 0.1, 0.9),))] * 40
+        for others in ([*better, *near], [*near, *better]):
+            front = standing([look], others, goal="pareto")
+            assert Looks().next_budget(StudyConfig(), front).budget is not None
+            by_loss = standing([look], others, goal="accuracy")
+            assert Looks().next_budget(StudyConfig(), by_loss).budget is None
+
+
+def test_for_the_front_the_shortest_look_lets_an_eighth_go_on() -> None:
+    for rank, goes_on in ((0, True), (1, True), (2, False)):  # 2 of 21
+        others = looked_at(0.25, *[0.1] * rank, *[0.9] * (20 - rank))
+        front = standing([Look(0.25, 0.5, 0.9)], others, goal="pareto")
+        decision = Looks().next_budget(StudyConfig(), front)
+        assert (decision.budget is not None) == goes_on, rank
+    assert decision.reason == "not among the best 12% after a look of 0.25 epochs"
 
 
 def test_who_does_not_go_on_is_told_why() -> None:
