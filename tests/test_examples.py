@@ -58,7 +58,6 @@ def test_plain_optuna(tmp_path: Path) -> None:
     assert "of 2 trained to the end in " in text
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_the_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
