@@ -14,9 +14,9 @@ from search.looks import Judged
 class Pareto(Common):
     """The designs that no other beats in both validation loss and parameters.
 
-    Looks keep this front, so that no size depends on the slope by which sizes are compared: by shares
-    along that line two of the studies `results/seed-0` to `seed-4` trained no design of 4,000
-    parameters or fewer in full.
+    Looks keep this front, so that no size depends on the slope by which sizes are compared: by
+    shares along that line two of the studies `results/seed-0` to `seed-4` trained no design of
+    4,000 parameters or fewer in full.
     """
 
     directions: tuple[Direction, ...] = ("minimize", "minimize")
