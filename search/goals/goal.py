@@ -48,7 +48,7 @@ class Goal(Protocol):
 
     @property
     def keeps_front(self) -> bool:
-        """Whether looks of an epoch or more keep the front of loss and size, and no fixed share."""
+        """Whether looks keep the front of loss and size: see `search.schedules.Looks`."""
 
     @property
     def lengths(self) -> tuple[int, int] | None:
