@@ -113,11 +113,11 @@ class Looks:
         if unwanted:
             return unwanted
         latest = (other for other in reversed(standing.others) if _has_look(other, length))
-        looked = [cut(other, length) for other in islice(latest, self.window)]
+        looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
         if standing.goal.keeps_front:
             if length >= 1:
                 return _beaten(standing, looked)
-            looked = _nearest(design, looked)[: self.alike]
+            looked, among = _nearest(design, looked)[: self.alike], " of its size"
         mine = standing.merit(design)
         better = sum(standing.merit(other) <= mine for other in looked)
         if length >= LONG:
@@ -127,7 +127,7 @@ class Looks:
             goes_on = better < max(1, int(share * (len(looked) + 1)))
         if goes_on:
             return ""
-        return f"not among the best {share:.0%} after a look of {counted(length, 'epoch')}"
+        return f"not among the best {share:.0%}{among} after a look of {counted(length, 'epoch')}"
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
