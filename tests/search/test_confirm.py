@@ -344,7 +344,6 @@ def test_kill_of_everything_loses_no_finished_run(tmp_path: Path) -> None:
     assert len(same) == len(before)
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_a_whole_search_ends_with_its_confirmation(tmp_path: Path) -> None:
     done = run_command(

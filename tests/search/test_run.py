@@ -121,7 +121,6 @@ def same_though_killed(
     return output
 
 
-@pytest.mark.ci
 def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path) -> None:
     length = ("--looks", "none", "--epochs", "3", "--train-images", "2000")
     arguments = ("--trials", "2", "--workers", "1", "--seed", "7", *length, *ALONE)
