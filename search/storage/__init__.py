@@ -24,9 +24,6 @@ from search.storage.gathering import GatheringStorage
 LOCK_TIMEOUT_SECONDS = 600
 """How long a driver waits for a locked database before it gives up."""
 
-GIVEN_DESIGN = "given_design"
-"""The attribute of a queued trial that says its design as it is; its parameters stand near it."""
-
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
