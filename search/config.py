@@ -15,6 +15,7 @@ from mnist_arch.datasets import DATASETS, HOLDOUT_TRAIN_IMAGES, TRAIN_IMAGES, Da
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES, Protocol, Recipe
 from mnist_arch.rules import Rules
+from search.formats import counted
 
 VERSION = 3
 """Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now; before
@@ -37,9 +38,9 @@ class StudyConfig:
     names in `search.goals`, `search.samplers` and `search.schedules`. `looks` are the lengths, in
     epochs, of the shorter complete trainings of the schedule `looks` (None: `LOOKS`, as far as
     they are shorter than a full training). `warm_start` is the name and the identity of the earlier
-    study that this one learns from, see `search.warm_start`. `dataset` is a name in
-    `mnist_arch.datasets`; `rules` are the caller's, their target too. Raises `UserError` where the
-    choices clash.
+    study that this one learns from, see `search.warm_start`. `designs` are the fingerprints of the
+    caller's own designs, which are tried first. `dataset` is a name in `mnist_arch.datasets`;
+    `rules` are the caller's, their target too. Raises `UserError` where the choices clash.
     """
 
     seed: int = 0
@@ -54,6 +55,7 @@ class StudyConfig:
     schedule: str = "looks"
     looks: tuple[float, ...] | None = None
     warm_start: str | None = None
+    designs: tuple[str, ...] = ()
     dataset: str = "mnist"
 
     def __post_init__(self) -> None:
@@ -150,13 +152,19 @@ class StudyConfig:
 
     @property
     def origin(self) -> str:
-        """A sentence for every page and screen that says what a study began with, if anything."""
-        if self.warm_start is None:
-            return ""
-        return (
-            f"Warm-started, not a search from scratch: the best designs of study {self.warm_start} "
-            "were proposed first and trained anew."
-        )
+        """Sentences for every page and screen that say what a study began with, if anything."""
+        sentences = []
+        if self.warm_start is not None:
+            sentences.append(
+                "Warm-started, not a search from scratch: the best designs of study "
+                f"{self.warm_start} were proposed first and trained anew."
+            )
+        if self.designs:
+            sentences.append(
+                f"{counted(len(self.designs), 'design')} given by hand, tried first: "
+                f"{', '.join(self.designs)}."
+            )
+        return " ".join(sentences)
 
     def identity(self, study: str) -> str:
         """What tells this study's files from another's: 12 hexadecimal digits.
@@ -176,12 +184,16 @@ class StudyConfig:
     def to_dict(self) -> dict[str, Any]:
         """The choices as plain JSON values; the rules' names start with `rules.`.
 
-        `dataset`, which studies did not always have, is left out where it is MNIST, so that what
-        was written of an old study, and its identity, stay what is written of it.
+        `dataset` and `designs`, which studies did not always have, are left out where they are
+        MNIST and none, so that what was written of an old study, and its identity, stay what is
+        written of it.
         """
         values: dict[str, Any] = msgspec.to_builtins(self) | {"recipe": self.recipe.to_dict()}
         if self.dataset == "mnist":
             del values["dataset"]
+        values["designs"] = list(self.designs)
+        if not self.designs:
+            del values["designs"]
         values["looks"] = list(self.look_lengths)
         rules = {f"rules.{name}": value for name, value in values.pop("rules").items()}
         return {"version": VERSION, **values, **rules}
@@ -216,7 +228,8 @@ class StudyConfig:
 
     def differences(self, other: StudyConfig) -> list[str]:
         """Sentences that name each choice in which `other` differs."""
-        before, now = ({"dataset": "mnist", **each.to_dict()} for each in (self, other))
+        always = {"dataset": "mnist", "designs": []}
+        before, now = (always | each.to_dict() for each in (self, other))
         return [
             f"{name} was {before[name]!r}, now {now[name]!r}"
             for name in sorted(before)

@@ -37,6 +37,10 @@ whose interrupted trials got another number.
 VALUES_SO_FAR = "values_so_far"
 """User attribute of a trial in training: what Optuna would be told of it by its looks so far."""
 
+OWN_DESIGN = "own_design"
+"""User attribute of a queued trial: a design that the user gave. The trial's parameters, drawn at
+random, say nothing of it."""
+
 NOT_TRIED = ("rejected", "duplicate", "interrupted")
 """States of trials that say nothing of what their design is worth: another may train it."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from search import RunConfig, cli, search
 from search import options as common
 from search.files import RESULTS
+from search.names import read_design
 from search.run_config import FINALISTS, SEEDS
 
 EXAMPLES = """\
@@ -26,6 +27,8 @@ EXAMPLES = """\
       the fewest parameters that pass
   python -m search.run --study again --warm-start results/mnist --seed 1
       begin with the best designs of an earlier study, trained anew under other seeds
+  python -m search.run --study mine --design net.json --looks none --trials 2
+      a network of your own beside the assignment's, both confirmed on fresh seeds
   python -m search.run --dataset fashion --data DIR
       the same search on Fashion-MNIST, which DIR holds
 """
@@ -87,6 +90,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder of an earlier study of the same data and rules: its best designs are the "
         "first proposals, trained anew, and its looks teach the predictor (default: none)",
     )  # fmt: skip
+    group.add_argument(
+        "--design", action="extend", nargs="+", default=[], metavar="NAME|FILE.json",
+        help="designs of your own, by name or as JSON files: tried first, then beside the search's",
+    )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="print only the last block")
     group.add_argument(
         "--dashboard", action="store_true",
@@ -118,6 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         machine=common.machine_of(options), quiet=options.quiet, storage=options.storage,
         executor=common.EXECUTORS[options.executor], report=not options.no_report,
         dashboard=options.dashboard, warm_start=options.warm_start,
+        designs={name: read_design(name) for name in options.design},
     )  # fmt: skip
     outcome = search(config, run)
     if outcome.interrupted:

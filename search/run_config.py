@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class RunConfig:
     `rank_by`; `timeout_seconds` None means no limit. `executor` is a name in `search.executors`;
     `storage` a name or URL, see `search.storage.storage_url`. `report` says whether the page and
     its figures are made at the end, `dashboard` whether optuna-dashboard is served meanwhile.
-    `warm_start` is the folder of the study that this one learns from.
+    `warm_start` is the folder of the study that this one learns from, `designs` are the caller's
+    own by the names that they were given as: they are tried first.
     """
 
     study: str = "mnist"
@@ -45,6 +47,7 @@ class RunConfig:
     report: bool = True
     dashboard: bool = False
     warm_start: Path | None = None
+    designs: Mapping[str, Design] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_name("--study", self.study)
@@ -65,6 +68,7 @@ class RunConfig:
         values = asdict(self)
         values["machine"]["data"] = self.machine.data and str(self.machine.data)
         values["warm_start"] = self.warm_start and str(self.warm_start)
+        values["designs"] = {name: each.fingerprint for name, each in self.designs.items()}
         return {**values, "results": str(self.results)}
 
 

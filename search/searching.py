@@ -14,6 +14,7 @@ import optuna
 from rich.console import Console
 
 from mnist_arch.errors import UserError
+from mnist_arch.rules import Rejected
 from search import facts, files, record
 from search.config import Machine, StudyConfig
 from search.confirmation import finalists
@@ -79,7 +80,7 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     if run.dashboard:
         require_dashboard()
     sampler = make_sampler(config.sampler, config.seed)
-    config, earlier = _with_earlier(config, run)
+    config, earlier = _with_earlier(_with_designs(config, run), run)
     engine = _engine_for(run.machine, run.executor)
     require_data("train", run.machine, config)
     if config.selected_on_test or run.finalists:
@@ -95,10 +96,15 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
                     f"--warm-start: study {run.study!r} is to learn from {config.warm_start}; give "
                     "that study's folder"
                 )
+            if config.designs and not run.designs:
+                raise UserError(
+                    f"--design: study {run.study!r} is to begin with designs given by hand "
+                    f"({', '.join(config.designs)}); give them"
+                )
         with opened_storage(url) as storage:
             study = start_study(
                 storage, run.study, config, GOALS[config.goal].directions, sampler,
-                space_of(config).starts(), earlier,
+                space_of(config).starts(), earlier, list(run.designs.values()),
             )  # fmt: skip
             driver = Driver(study, storage)
             if shared:
@@ -110,6 +116,18 @@ def search_study(config: StudyConfig, run: RunConfig) -> Outcome:
     if run.report:
         report_after(run.folder, plain_console().print)
     return outcome
+
+
+def _with_designs(config: StudyConfig, run: RunConfig) -> StudyConfig:
+    """A study's choices, the user's own designs among them, all of which the rules must allow."""
+    if not run.designs:
+        return config
+    for name, design in run.designs.items():
+        try:
+            config.rules.check(design, config.full_epochs)
+        except Rejected as rejected:
+            raise UserError(f"--design {name}: {rejected}") from None
+    return replace(config, designs=tuple(each.fingerprint for each in run.designs.values()))
 
 
 def _with_earlier(config: StudyConfig, run: RunConfig) -> tuple[StudyConfig, dict[str, Any] | None]:

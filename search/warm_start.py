@@ -43,7 +43,7 @@ MOST_DESIGNS = 20
 MOST_PAIRS = 200
 """Most designs, the latest, whose looks and full training the predictor is given."""
 
-_OWN_CHOICES = frozenset({"seed", "goal", "sampler", "schedule", "looks", "warm_start"})
+_OWN_CHOICES = frozenset({"seed", "goal", "sampler", "schedule", "looks", "warm_start", "designs"})
 """Choices in which a study may differ from the one that it learns from."""
 
 

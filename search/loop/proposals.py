@@ -54,7 +54,7 @@ def propose(driver: Driver, config: StudyConfig) -> Proposal:
         design = space.suggest_design(trial)
         recipe = space.suggest_recipe(trial, config.recipe)
         epochs = space.suggest_epochs(trial, config.full_epochs)
-        given = trial.user_attrs.get(GIVEN_DESIGN)
+        given = trial.user_attrs.get(GIVEN_DESIGN) or trial.user_attrs.get(record.OWN_DESIGN)
         if given is not None:
             design, epochs = Design.from_dict(given), config.full_epochs
         searched = recipe.to_dict() if config.search_recipe else None

@@ -46,9 +46,10 @@ class MutationSampler(BaseSampler):
 
     `startup` trials with a value come before the first change; parents are the best quarter of
     them, at most `parents` or all that nobody beats, better ones likelier. Trials whose user
-    attribute `state` is one of `unfit` are no parents. A trial that is still running is one, too,
-    where its user attribute `so_far` has the values that it is expected to have: the best designs
-    are trained for longest. Everything follows from `seed` and the study's trials.
+    attribute `state` is one of `unfit`, or that have the user attribute `foreign`, are no parents:
+    the parameters of these say nothing of what was tried. A trial that is still running is one,
+    too, where its user attribute `so_far` has the values that it is expected to have: the best
+    designs are trained for longest. Everything follows from `seed` and the study's trials.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class MutationSampler(BaseSampler):
         parents: int = 20,
         unfit: Sequence[str] = (),
         so_far: str = "",
+        foreign: str = "",
     ) -> None:
         self._generator = np.random.default_rng(seed)
         self._random = RandomSampler(seed)
         self._startup, self._parents, self._unfit = startup, parents, unfit
-        self._so_far = so_far
+        self._so_far, self._foreign = so_far, foreign
         self._space = IntersectionSearchSpace()
 
     def infer_relative_search_space(
@@ -90,7 +92,10 @@ class MutationSampler(BaseSampler):
         return self._changed(params, search_space)
 
     def _may_be_parent(self, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> bool:
-        is_fit = trial.user_attrs.get("state") not in self._unfit and self._values(trial)
+        attributes = trial.user_attrs
+        if self._foreign in attributes:
+            return False
+        is_fit = attributes.get("state") not in self._unfit and self._values(trial)
         return bool(is_fit) and search_space.keys() <= trial.params.keys()
 
     def _values(self, trial: FrozenTrial) -> Sequence[float]:

@@ -13,17 +13,22 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 
 from mnist_arch.datasets import SPLIT_SEED
+from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.references import BASELINE
 from search import space
 from search.config import StudyConfig
 from search.goals import Direction
+from search.record import OWN_DESIGN
 
 GIVEN_DESIGN = "given_design"
 """The attribute of a queued trial that says its design as it is; its parameters stand near it."""
 
 EARLIER = "earlier"
 """The attribute of a study that holds what it took from an earlier one, see `search.warm_start`."""
+
+OWN_DESIGNS = "own_designs"
+"""The attribute of a study that holds the designs that the user gave, to be tried first."""
 
 FROM_TRIAL = "from_trial"
 """The attribute of a queued trial that says which trial of the earlier study proposed the same."""
@@ -37,16 +42,18 @@ def start_study(
     sampler: BaseSampler,
     first_proposals: Sequence[dict[str, Any]],
     earlier: Mapping[str, Any] | None = None,
+    designs: Sequence[Design] = (),
 ) -> optuna.Study:
     """Start a study, or continue one that was started under the same choices.
 
     A new study has `first_proposals` in its queue, in place of the first of them the assignment's
-    own design, to which its parameters stand nearest; after them those of `earlier`, where it
-    learns from an earlier study. Several drivers may start it at the same time. Raises `UserError`
-    naming every choice that differs from those that it was started with.
+    own design, to which its parameters stand nearest; behind it the user's own `designs`, then the
+    other first proposals, then those of `earlier`, where it learns from an earlier study. Several
+    drivers may start it at the same time. Raises `UserError` naming every choice that differs from
+    those that it was started with.
     """
     with _alone(storage):
-        study = _started(storage, name, config, directions, sampler, earlier)
+        study = _started(storage, name, config, directions, sampler, earlier, designs)
         _queue(study, first_proposals)
         return study
 
@@ -69,6 +76,7 @@ def _started(
     directions: tuple[Direction, ...],
     sampler: BaseSampler,
     earlier: Mapping[str, Any] | None,
+    designs: Sequence[Design],
 ) -> optuna.Study:
     study = optuna.create_study(
         storage=storage, study_name=name, directions=list(directions), load_if_exists=True,
@@ -78,6 +86,8 @@ def _started(
     if before is None:
         if earlier is not None:
             study.set_user_attr(EARLIER, earlier)
+        if designs:
+            study.set_user_attr(OWN_DESIGNS, [design.to_dict() for design in designs])
         study.set_user_attr("id", config.identity(name))
         study.set_user_attr("token", uuid.uuid4().hex)
         study.set_user_attr("settings", {**config.to_dict(), **_foundations(config)})
@@ -88,10 +98,14 @@ def _started(
 
 def _queue(study: optuna.Study, first_proposals: Sequence[dict[str, Any]]) -> None:
     """Queue a study's first proposals, those that are missing: after a kill in between, too."""
-    given: list[dict[str, Any]] = [{GIVEN_DESIGN: BASELINE.to_dict()}, *[{}] * len(first_proposals)]
+    baseline, *others = first_proposals
     taken = study.user_attrs.get(EARLIER, {}).get("proposals", [])
-    first = list(zip(first_proposals, given, strict=False))
-    queue = [*first, *((t["params"], {FROM_TRIAL: t["trial"]}) for t in taken)]
+    queue: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (baseline, {GIVEN_DESIGN: BASELINE.to_dict()}),
+        *(({}, {OWN_DESIGN: design}) for design in study.user_attrs.get(OWN_DESIGNS, [])),
+        *((params, {}) for params in others),
+        *((each["params"], {FROM_TRIAL: each["trial"]}) for each in taken),
+    ]
     for params, attributes in queue[len(study.get_trials(deepcopy=False)) :]:
         study.enqueue_trial(params, user_attrs=attributes)
 

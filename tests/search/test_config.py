@@ -30,6 +30,7 @@ def test_a_config_is_plain_json_and_read_back() -> None:
         StudyConfig(3, 2, "assignment", 100, Rules(None, None, 0.5, True), RECIPES["assignment"]),
         StudyConfig(search_recipe=True, goal="g", sampler="s", schedule="none"),
         StudyConfig(warm_start="before 93eb465ca9b8"),
+        StudyConfig(designs=("59aea58c103e",)),
     ):
         document = json.loads(json.dumps(config.to_dict()))
         assert document == config.to_dict()
@@ -169,6 +170,22 @@ def test_a_choice_that_came_later_changes_no_identity_of_before() -> None:
     assert StudyConfig(looks=(0.25, 1, 3)).identity("mnist") == "93eb465ca9b8"
     assert StudyConfig(schedule="none", seed=3).identity("mnist") == "bc5c3aa15667"
     assert StudyConfig(warm_start="mnist 93eb465ca9b8").identity("mnist") != "93eb465ca9b8"
+    assert "designs" not in StudyConfig().to_dict()
+    assert StudyConfig(designs=("59aea58c103e",)).identity("mnist") != "93eb465ca9b8"
+
+
+def test_every_page_says_what_a_study_began_with() -> None:
+    assert StudyConfig().origin == ""
+    assert StudyConfig(warm_start="a 1", designs=("59aea58c103e", "3aa522747cc1")).origin == (
+        "Warm-started, not a search from scratch: the best designs of study a 1 were proposed first"
+        " and trained anew. 2 designs given by hand, tried first: 59aea58c103e, 3aa522747cc1."
+    )
+
+
+def test_the_user_s_own_designs_are_a_choice_of_the_study() -> None:
+    mine = StudyConfig(designs=("59aea58c103e",))
+    assert StudyConfig().differences(mine) == ["designs was [], now ['59aea58c103e']"]
+    assert mine.differences(StudyConfig()) == ["designs was ['59aea58c103e'], now []"]
 
 
 def test_what_counts_as_a_try_out() -> None:

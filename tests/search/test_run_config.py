@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mnist_arch.errors import UserError
+from mnist_arch.references import BASELINE
 from search import ConfirmConfig, Machine, RunConfig
 
 
@@ -35,11 +36,13 @@ def test_a_plain_name_may_hold_any_printable_character(name: str) -> None:
 
 def test_a_run_is_plain_json() -> None:
     run = RunConfig(
-        results=Path("there"), machine=Machine(data=Path("mnist")), warm_start=Path("before")
-    )
+        results=Path("there"), machine=Machine(data=Path("mnist")), warm_start=Path("before"),
+        designs={"net.json": BASELINE},
+    )  # fmt: skip
     document = json.loads(json.dumps(run.to_dict()))
     assert (document["results"], document["machine"]["data"]) == ("there", "mnist")
     assert document["warm_start"] == "before"
+    assert document["designs"] == {"net.json": BASELINE.fingerprint}
     assert RunConfig().to_dict()["warm_start"] is None
 
 

@@ -22,7 +22,7 @@ from mnist_arch.design import Design
 from mnist_arch.epochs import EpochRecord
 from mnist_arch.errors import MachineError
 from mnist_arch.plan import plan
-from mnist_arch.references import BASELINE
+from mnist_arch.references import BASELINE, REFERENCE_DESIGNS
 from mnist_arch.rules import Rules
 from search import loop as loop_module
 from search import record
@@ -215,6 +215,16 @@ def test_the_first_proposal_is_the_assignments_design(search: Search) -> None:
     assert search.last.design == BASELINE
     assert (search.last.state, search.last.worker, search.last.engine) == ("missed", "0", "torch")
     assert search.trials[0].value == told(0.9)
+
+
+def test_a_design_that_the_user_gave_is_trained_and_judged_as_any_other(search: Search) -> None:
+    own = REFERENCE_DESIGNS["published-4392"]
+    search.run(1)
+    search.driver.study.enqueue_trial({}, user_attrs={"own_design": own.to_dict()})
+    loop = search.run(2, [0.9, 0.995])
+    assert isinstance(loop.executor, Scripted)
+    assert loop.executor.tasks[0].design == search.last.design == own
+    assert search.last.state == "passed"
 
 
 def test_the_last_epoch_decides_whether_a_design_passes(search: Search) -> None:

@@ -84,6 +84,15 @@ def test_trials_of_an_unfit_state_are_no_parents() -> None:
     assert only.ask().relative_params.keys() == {"kind", "width", "rate", "scale"}
 
 
+def test_a_trial_whose_parameters_say_nothing_of_it_is_no_parent() -> None:
+    only = optuna.create_study(sampler=MutationSampler(7, startup=1, foreign="own_design"))
+    only.enqueue_trial({}, user_attrs={"own_design": {}})
+    run(only, 1)
+    assert only.ask().relative_params == {}
+    run(only, 1)
+    assert only.ask().relative_params.keys() == {"kind", "width", "rate", "scale"}
+
+
 def test_a_running_trial_is_a_parent_where_it_is_known_what_to_expect_of_it() -> None:
     only = optuna.create_study(sampler=MutationSampler(7, startup=2, so_far="expected"))
     run(only, 1)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
+from mnist_arch.references import BASELINE, REFERENCE_DESIGNS
 from mnist_arch.rules import Rules
 from search.space import Space
 from search.storage import opened_storage, sqlite_url, starting
-from search.storage.starting import GIVEN_DESIGN
+from search.storage.starting import GIVEN_DESIGN, start_study
 from tests.search.drivers import CONFIG, driver, start
 
 if TYPE_CHECKING:
@@ -68,6 +70,27 @@ def test_a_kill_within_the_queue_loses_no_proposal_and_doubles_none(
             first, *others = [trial.system_attrs["fixed_params"] for trial in waiting]
             assert (first, others) == (Space().first_params(), [{"blocks": 4}, {"blocks": 5}])
             assert [trial.user_attrs.get("from_trial") for trial in waiting] == [None, 40, 7]
+
+
+def test_the_user_s_own_designs_come_after_the_baseline_and_before_all_others(
+    tmp_path: Path,
+) -> None:
+    own = [REFERENCE_DESIGNS["published-4392"], REFERENCE_DESIGNS["published-7758"]]
+    first = [Space().first_params(), {"blocks": 3}]
+    with opened_storage(sqlite_url(tmp_path)) as opened:
+        for _ in range(2):  # the second time there is nothing to add
+            study = start_study(
+                opened, "test", CONFIG, ("maximize",), RandomSampler(0), first, EARLIER, own
+            )
+        found = [(t.system_attrs["fixed_params"], t.user_attrs) for t in study.get_trials()]
+    assert found == [
+        (Space().first_params(), {"given_design": BASELINE.to_dict()}),
+        ({}, {"own_design": own[0].to_dict()}),
+        ({}, {"own_design": own[1].to_dict()}),
+        ({"blocks": 3}, {}),
+        ({"blocks": 4}, {"from_trial": 40}),
+        ({"blocks": 5}, {"from_trial": 7}),
+    ]
 
 
 def test_a_study_refuses_other_settings_and_names_them(url: str) -> None:
