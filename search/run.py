@@ -92,7 +92,8 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group.add_argument(
         "--design", action="extend", nargs="+", default=[], metavar="NAME|FILE.json",
-        help="designs of your own, by name or as JSON files: tried first, then beside the search's",
+        help="designs of your own, names or JSON files: tried right after the assignment's, and "
+        "ranked and confirmed as any other; the search makes no changed copies of them",
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="print only the last block")
     group.add_argument(
