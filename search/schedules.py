@@ -80,15 +80,16 @@ class Looks:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
 
     For a goal that keeps the front, a shorter look compares a design with the `alike` of these that
-    are nearest to it in size, and a look of an epoch or more has no share: a design goes on where
-    none of them is as small and has as low a predicted loss.
+    are nearest to it in size, and a design whose predicted loss is below all others' goes on, too;
+    a look of an epoch or more has no share: a design goes on where none of them is as small and has
+    as low a predicted loss.
     """
 
     screened: float = 1 / 8
     kept: float = 1 / 3
     chosen: float = 1 / 2
     window: int = 60
-    alike: int = 20
+    alike: int = 8
 
     def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
         """The next look, or the full training after the last one."""
@@ -117,6 +118,8 @@ class Looks:
         if standing.goal.keeps_front:
             if length >= 1:
                 return _beaten(standing, looked)
+            if standing.loss(design) < min(map(standing.loss, looked), default=math.inf):
+                return ""
             looked, among = _nearest(design, looked)[: self.alike], " of its size"
         mine = standing.merit(design)
         better = sum(standing.merit(other) <= mine for other in looked)

@@ -34,6 +34,9 @@ PARENT_SHARE = 1 / 4
 
 LEAST_PARENTS = 4
 
+LEAST_DISTANCE = 0.05
+"""Added to every distance on a front, so that two equal designs may be parents, too."""
+
 RECENT = 1_000
 """Latest trials among which parents are sought: so a proposal costs the same in a long study."""
 
@@ -45,11 +48,11 @@ class MutationSampler(BaseSampler):
     """Proposes at random at first, then changes of the best designs.
 
     `startup` trials with a value come before the first change; parents are the best quarter of
-    them, at most `parents` or all that nobody beats, better ones likelier. Trials whose user
-    attribute `state` is one of `unfit`, or that have the user attribute `foreign`, are no parents:
-    the parameters of these say nothing of what was tried. A trial that is still running is one,
-    too, where its user attribute `so_far` has the values that it is expected to have: the best
-    designs are trained for longest. Everything follows from `seed` and the study's trials.
+    them, at most `parents` or all that nobody beats: how likely each is, says `_best`. Trials
+    whose user attribute `state` is one of `unfit`, or that have the user attribute `foreign`, are
+    no parents: the parameters of these say nothing of what was tried. A trial that is still running
+    is one, too, where its user attribute `so_far` has the values that it is expected to have: the
+    best designs are trained for longest. Everything follows from `seed` and the study's trials.
     """
 
     def __init__(
@@ -82,8 +85,8 @@ class MutationSampler(BaseSampler):
         done = [each for each in done if self._may_be_parent(each, search_space)][-RECENT:]
         if len(done) < self._startup or not search_space:
             return {}
-        best = self._best(study, done)
-        parent, other = self._draw(best), self._draw(best)
+        best, weights = self._best(study, done)
+        parent, other = self._draw(best, weights), self._draw(best, weights)
         params = {name: parent.params[name] for name in search_space}
         if self._generator.random() < CROSSED:
             params |= {
@@ -104,24 +107,31 @@ class MutationSampler(BaseSampler):
             return list(trial.values)
         return list(trial.user_attrs.get(self._so_far, ()))
 
-    def _best(self, study: Study, done: list[FrozenTrial]) -> list[FrozenTrial]:
-        """The best trials, best first: by how many others beat them in every value."""
+    def _best(
+        self, study: Study, done: list[FrozenTrial]
+    ) -> tuple[list[FrozenTrial], NDArray[np.float64]]:
+        """The trials that fewest others beat in every value, and how likely each is a parent.
+
+        For one goal the first is twice as likely as the last. For several a trial is the likelier
+        the further it stands from others, and the less of them beat it.
+        """
         signs = [1 if d == StudyDirection.MINIMIZE else -1 for d in study.directions]
         values = np.array([self._values(trial) for trial in done]) * signs  # [trials, goals]
-        order = np.lexsort((np.arange(len(done)), beaten_by(values)))
-        if values.shape[1] > 1:  # of many that nobody beats: the latest, so that a front moves on
-            order = np.lexsort((-np.arange(len(done)), beaten_by(values)))
-        return [done[index] for index in order[: self._count(values)]]
+        beaten = beaten_by(values)
+        order = np.argsort(beaten, kind="stable")[: self._count(values)]
+        if values.shape[1] == 1:
+            weights = np.linspace(2, 1, len(order))
+        else:
+            weights = alone(values[order]) / (1 + beaten[order])
+        return [done[index] for index in order], weights / weights.sum()
 
     def _count(self, values: NDArray[np.float64]) -> int:
         front = int((beaten_by(values) == 0).sum())
         few = max(LEAST_PARENTS, int(len(values) * PARENT_SHARE))
         return max(min(self._parents, few), front)
 
-    def _draw(self, best: Sequence[FrozenTrial]) -> FrozenTrial:
-        """One of them; the first is twice as likely as the last."""
-        weights = np.linspace(2, 1, len(best))
-        return best[int(self._generator.choice(len(best), p=weights / weights.sum()))]
+    def _draw(self, best: Sequence[FrozenTrial], weights: NDArray[np.float64]) -> FrozenTrial:
+        return best[int(self._generator.choice(len(best), p=weights))]
 
     def _changed(
         self, params: dict[str, Any], search_space: dict[str, BaseDistribution]
@@ -176,3 +186,20 @@ def beaten_by(values: NDArray[np.float64]) -> NDArray[np.int64]:
     no_worse = (values[:, None, :] <= values[None, :, :]).all(axis=2)  # [rows, rows]
     better = (values[:, None, :] < values[None, :, :]).any(axis=2)
     return np.asarray((no_worse & better).sum(axis=0))
+
+
+def alone(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each row stands from its neighbours: [rows, goals] -> [rows], all above zero.
+
+    The crowding distance (Deb et al., IEEE Trans. Evol. Comp. 6(2), 2002): over the goals, the gap
+    between the next lower and the next higher row as a share of the range. A row at an end, which
+    has one neighbour only, counts twice the gap to it, where that is infinite in the original.
+    """
+    distances = np.full(len(values), LEAST_DISTANCE)
+    for column in values.T:
+        order = np.argsort(column, kind="stable")
+        spread = column[order[-1]] - column[order[0]]
+        if spread > 0:
+            gaps = np.diff(column[order]) / spread
+            distances[order] += np.append(gaps[:1], gaps) + np.append(gaps, gaps[-1:])
+    return distances

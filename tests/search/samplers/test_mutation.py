@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from search.samplers.mutation import MutationSampler, beaten_by
+from search.samplers.mutation import MutationSampler, alone, beaten_by
 
 
 def suggest(trial: optuna.Trial) -> tuple[float, float]:
@@ -138,3 +138,34 @@ def test_beaten_by_of_a_front() -> None:
     assert beaten_by(np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0], [3.0, 3.0]])).tolist() == [
         0, 0, 0, 3,
     ]  # fmt: skip
+
+
+def test_a_row_stands_as_far_apart_as_its_neighbours_are_by_hand() -> None:
+    front = np.array([[0.0, 8.0], [1.0, 4.0], [2.0, 2.0], [10.0, 0.0]])
+    first = [0.1 + 0.1, 0.1 + 0.1, 0.1 + 0.8, 0.8 + 0.8]
+    second = [0.5 + 0.5, 0.5 + 0.25, 0.25 + 0.25, 0.25 + 0.25]
+    expected = 0.05 + np.array(first) + np.array(second)
+    np.testing.assert_allclose(alone(front), expected)
+    np.testing.assert_allclose(alone(front[::-1]), expected[::-1])
+
+
+def test_equal_rows_and_a_single_one_stand_alike() -> None:
+    assert alone(np.ones((1, 2))).tolist() == [0.05]
+    assert alone(np.ones((3, 2))).tolist() == [0.05] * 3
+
+
+def test_of_a_front_the_one_that_stands_alone_is_the_likeliest_parent() -> None:
+    """Of nine designs of one size and one far larger, that is drawn for about half of all."""
+    crowded = study(2, directions=2, startup=10)
+    for k in range(10):
+        scale, values = (1.0, (1 - 0.01 * k, 1 + 0.01 * k)) if k < 9 else (1_000.0, (0, 10))
+        crowded.enqueue_trial({"kind": "a", "width": 8, "rate": 0.5, "scale": scale})
+        trial = crowded.ask()
+        suggest(trial)
+        crowded.tell(trial, values)
+    scales = []
+    for _ in range(100):
+        trial = crowded.ask()
+        suggest(trial)
+        scales.append(trial.params["scale"])
+    assert 35 < sum(scale > 30 for scale in scales) < 65
