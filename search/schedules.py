@@ -82,7 +82,8 @@ class Looks:
     For a goal that keeps the front, a shorter look compares a design with the `alike` of these that
     are nearest to it in size, and a design whose predicted loss is below all others' goes on, too;
     a look of an epoch or more has no share: a design goes on where none of them is as small and has
-    as low a predicted loss.
+    as low a predicted loss, unless its loss, corrected for size, is more than `far` times the least
+    (of the first two of a size that `results/goal-pareto` trained in full, 3.1 and 2.0 times).
     """
 
     screened: float = 1 / 8
@@ -90,6 +91,7 @@ class Looks:
     chosen: float = 1 / 2
     window: int = 60
     alike: int = 8
+    far: float = 1.7
 
     def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
         """The next look, or the full training after the last one."""
@@ -117,7 +119,7 @@ class Looks:
         looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
         if standing.goal.keeps_front:
             if length >= 1:
-                return _beaten(standing, looked)
+                return _beaten(standing, looked) or self._far(standing, looked)
             if standing.loss(design) < min(map(standing.loss, looked), default=math.inf):
                 return ""
             looked, among = _nearest(design, looked)[: self.alike], " of its size"
@@ -131,6 +133,16 @@ class Looks:
         if goes_on:
             return ""
         return f"not among the best {share:.0%}{among} after a look of {counted(length, 'epoch')}"
+
+    def _far(self, standing: Standing, looked: Sequence[Judged]) -> str:
+        """That a design has far more loss for its size than the best; nothing if it has not."""
+        least = min(map(standing.merit, looked), default=math.inf)
+        if standing.merit(standing.design) <= least + math.log(self.far):
+            return ""
+        return (
+            f"more than {self.far:g} times the least loss for its size after a look of "
+            f"{counted(_length(standing.design), 'epoch')}"
+        )
 
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]

@@ -108,11 +108,13 @@ def test_for_the_front_a_design_goes_on_that_no_other_beats_in_loss_and_size(
     """It has 6,000 parameters and a loss of 0.5, whatever its place among the others."""
     config, look = StudyConfig(goal="pareto"), Look(length, 0.5, 0.9)
     for parameters, loss, goes_on in [
-        (6_001, 0.1, True),
+        (20_000, 0.2, True),  # for its size 0.5 is 1.64 times it
         (6_000, 0.51, True),
         (6_000, 0.5, False),
         (5_999, 0.49, False),
         (1_500, 0.51, True),
+        (6_001, 0.296, True),  # 0.5 is 1.69 times it
+        (6_001, 0.293, False),  # 1.71 times
     ]:
         others = [Judged(parameters, 19, (Look(length, loss, 0.9),))] * 9
         decision = Looks().next_budget(config, standing([look], others, goal="pareto"))
@@ -120,12 +122,18 @@ def test_for_the_front_a_design_goes_on_that_no_other_beats_in_loss_and_size(
     assert Looks().next_budget(config, standing([look], goal="pareto")).budget is not None
 
 
-def test_for_the_front_who_does_not_go_on_is_told_which_is_better() -> None:
+def test_for_the_front_who_does_not_go_on_is_told_why() -> None:
     others = [Judged(4_000, 19, (Look(3.0, 0.4, 0.9),))]
     decision = Looks().next_budget(
         StudyConfig(), standing([Look(3.0, 0.5, 0.9)], others, goal="pareto")
     )
     reason = "one of 4,000 parameters has no higher loss after a look of 3 epochs"
+    assert decision == Decision(None, reason)
+    others = [Judged(20_000, 19, (Look(3.0, 0.1, 0.9),))]
+    decision = Looks().next_budget(
+        StudyConfig(), standing([Look(3.0, 0.5, 0.9)], others, goal="pareto")
+    )
+    reason = "more than 1.7 times the least loss for its size after a look of 3 epochs"
     assert decision == Decision(None, reason)
 
 
