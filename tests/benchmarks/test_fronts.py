@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks.fronts import above, epochs_of, front, fronts, main, table
+from benchmarks.fronts import difference, epochs_of, front, fronts, main, table
 from mnist_arch.errors import UserError
 from search.config import StudyConfig
 from search.tables.files import StudyTables
@@ -55,23 +56,30 @@ def test_all_are_cut_at_the_epochs_of_the_one_that_trained_fewest() -> None:
     own, its = fronts([PARETO, other], SIZES)
     assert (own.epochs, its.epochs) == (4, 4)
     assert own.best == dict.fromkeys(SIZES, (0.990, 2_000))
-    assert above([own, its], 2_500) == pytest.approx([-0.1])
+    between = difference([own, its], 2_500)
+    assert between is not None
+    assert between.points == pytest.approx(-0.1)
+    assert math.isnan(between.error)
+    assert between.studies == (1, 1)
 
 
-def test_the_difference_is_the_mean_over_studies_of_pareto_from_the_best_of_the_others() -> None:
-    """By hand: 99.0 and 99.4 against 99.1, so -0.1 and +0.3 points."""
+def test_the_difference_is_between_the_means_over_studies_of_pareto_and_of_the_best_goal() -> None:
+    """By hand: 99.0 and 99.4 against 99.1 and 98.9, each with a standard error; 98.95 is less."""
     second = study("pareto", (0.994, 2_000, 3, "missed"))
-    worse = study("smallest", (0.985, 2_000, 3, "missed"))
-    better = study("accuracy", (0.991, 2_400, 3, "missed"))
-    found = fronts([PARETO, second, worse, better], SIZES)
-    assert above(found, 2_500) == pytest.approx([-0.1, 0.3])
+    once = study("smallest", (0.9895, 2_000, 3, "missed"))
+    better, later = (study("accuracy", (share, 2_400, 3, "missed")) for share in (0.991, 0.989))
+    found = fronts([PARETO, second, once, better, later], SIZES)
+    between = difference(found, 2_500)
+    assert between is not None
+    assert (between.points, between.error) == pytest.approx((0.2, (0.2**2 + 0.1**2) ** 0.5))
+    assert between.studies == (2, 2)
     last = [str([*column.cells][-1]) for column in table(found, SIZES).columns]
-    assert last[3] == "+0.100 ± 0.283, n 2"
+    assert last[3] == "+0.200 ± 0.224, n 2, 2"
 
 
 def test_a_size_that_no_other_goal_reached_says_nothing() -> None:
     found = fronts([PARETO, study("accuracy", (0.991, 9_000, 7, "missed"))], SIZES)
-    assert not len(above(found, 2_500))
+    assert difference(found, 2_500) is None
     assert str([*table(found, SIZES).columns[3].cells][-1]) == "-"
 
 
