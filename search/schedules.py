@@ -83,7 +83,9 @@ class Looks:
     are nearest to it in size, and a design whose predicted loss is below all others' goes on, too;
     a look of an epoch or more has no share: a design goes on where none of them is as small and has
     as low a predicted loss, unless its loss, corrected for size, is more than `far` times the least
-    (of the first two of a size that `results/goal-pareto` trained in full, 3.1 and 2.0 times).
+    (of the first two of a size that `results/goal-pareto` trained in full, 3.1 and 2.0 times). The
+    others count as after the same look, or as longer trainings have shown since, whichever is
+    worse: else one that starts quickly and ends high would stop all larger ones.
     """
 
     screened: float = 1 / 8
@@ -115,9 +117,11 @@ class Looks:
         )
         if unwanted:
             return unwanted
-        latest = (other for other in reversed(standing.others) if _has_look(other, length))
-        looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
+        seen = (other for other in reversed(standing.others) if _has_look(other, length))
+        latest = list(islice(seen, self.window))
+        looked, among = [cut(other, length) for other in latest], ""
         if standing.goal.keeps_front:
+            looked = [max(pair, key=standing.loss) for pair in zip(looked, latest, strict=True)]
             if length >= 1:
                 return _beaten(standing, looked) or self._far(standing, looked)
             if standing.loss(design) < min(map(standing.loss, looked), default=math.inf):

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from search.goals.goal import Common, Direction
 from search.looks import Judged
 
+UNSURE = 0.1
+"""By what share a predicted loss may be too high: about its error after a look of 3 epochs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pareto(Common):
@@ -30,10 +33,10 @@ class Pareto(Common):
     def why_unwanted(
         self, design: Judged, loss: float, passed: Sequence[Judged], target: float
     ) -> str:
-        """Beaten in both by a design that passes, as far as one can tell."""
+        """Beaten in both by a design that passes, by more in loss than a prediction may err."""
         for other in passed:
             assert other.full is not None
-            if other.parameters <= design.parameters and other.full.loss < loss:
+            if other.parameters <= design.parameters and other.full.loss < (1 - UNSURE) * loss:
                 return (
                     f"one that passes has {other.parameters:,} parameters and a lower loss than is "
                     "expected of it"

@@ -69,8 +69,8 @@ def test_the_front_wants_no_design_that_one_which_passes_beats() -> None:
     goal = GOALS["pareto"]
     passed = [Judged(5_000, 19, full=Look(19, 0.02, 0.994))]
     assert goal.why_unwanted(Judged(4_999, 19), 0.03, passed, 0.994) == ""
-    assert goal.why_unwanted(Judged(6_000, 19), 0.019, passed, 0.994) == ""
-    assert goal.why_unwanted(Judged(6_000, 19), 0.021, passed, 0.994) == (
+    assert goal.why_unwanted(Judged(6_000, 19), 0.022, passed, 0.994) == ""  # it may err
+    assert goal.why_unwanted(Judged(6_000, 19), 0.023, passed, 0.994) == (
         "one that passes has 5,000 parameters and a lower loss than is expected of it"
     )
 

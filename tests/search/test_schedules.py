@@ -137,6 +137,21 @@ def test_for_the_front_who_does_not_go_on_is_told_why() -> None:
     assert decision == Decision(None, reason)
 
 
+def test_for_the_front_a_quick_starter_that_ends_high_beats_nobody() -> None:
+    """Had it not been trained further, it would: after an epoch it has a loss of 0.1, not 0.5."""
+    config, first = StudyConfig(goal="pareto"), Look(1.0, 0.1, 0.9)
+    for looks, goes_on in [
+        ([first], False),
+        ([first, Look(3.0, 0.49, 0.9)], False),
+        ([first, Look(3.0, 0.51, 0.9)], True),
+    ]:
+        others = [Judged(4_000, 19, tuple(looks))]
+        decision = Looks().next_budget(
+            config, standing([Look(1.0, 0.5, 0.9)], others, goal="pareto")
+        )
+        assert (decision.budget is not None) == goes_on, looks
+
+
 def test_for_the_front_the_shortest_look_screens_among_designs_of_like_size() -> None:
     """The best of 9, the 8 nearest in the logarithm of parameters among them, not of all 60."""
     look = Look(0.25, 0.5, 0.9)
