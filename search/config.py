@@ -21,8 +21,14 @@ VERSION = 3
 """Of the JSON of a `StudyConfig`. Version 1 had `pruning` where there is `schedule` now; before
 version 3 there were no looks, one goal and one default sampler."""
 
-LOOKS = (0.25, 1.0, 3.0, 8.0)
-"""Lengths of the looks, in epochs, where none are given: those shorter than the full training."""
+LOOKS = (0.25, 1.0, 3.0)
+"""Lengths of the looks, in epochs, where none are given: those shorter than the full training.
+
+A further look of 8, whose better half went on, cost 8 + 19 / 2 epochs a design, nearly as much as
+training each in full, and told little more: over 74 designs of nine committed studies what
+`search.looks` expects before it has learned differs from the logarithm of the final loss by 0.14
+(standard deviation) after 1 epoch, 0.10 after 3, 0.09 after 8.
+"""
 
 LEAST_IMAGES = 10
 """Fewest images that a training fits: one of each class."""
@@ -95,7 +101,7 @@ class StudyConfig:
                 fault = "each must be longer than the one before it"
             if fault is not None:
                 raise UserError(
-                    f"--looks {given}: {fault}; give increasing lengths such as 0.25,1,3,8, or none"
+                    f"--looks {given}: {fault}; give increasing lengths such as 0.25,1,3, or none"
                 )
 
     def _fault(self, look: float) -> str | None:

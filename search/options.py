@@ -53,14 +53,14 @@ def share(text: str) -> float:
 
 
 def looks(text: str) -> tuple[float, ...]:
-    """An option type: lengths of looks in epochs, such as 0.25,1,3,8; empty for `none`."""
+    """An option type: lengths of looks in epochs, such as 0.25,1,3; empty for `none`."""
     if text == "none":
         return ()
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} given, must be lengths in epochs such as 0.25,1,3,8, or none"
+            f"{text!r} given, must be lengths in epochs such as 0.25,1,3, or none"
         ) from None
 
 

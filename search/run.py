@@ -76,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--looks", type=common.looks, metavar="EPOCHS|none",
         help="lengths of the short complete trainings that decide who is trained in full, such as "
-        "0.25,1,3,8 (the default); none trains every design in full",
+        "0.25,1,3 (the default); none trains every design in full",
     )  # fmt: skip
     group.add_argument(
         "--no-pruning", action="store_const", const=(), dest="looks", help="as --looks none"

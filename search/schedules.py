@@ -79,13 +79,8 @@ class Looks:
     get better. The shares are a first guess, not yet measured:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
 
-    For a goal that keeps the front, a shorter look compares a design with the `alike` of these that
-    are nearest to it in size, and a design whose predicted loss is below all others' goes on, too;
-    a look of an epoch or more has no share: a design goes on where none of them is as small and has
-    as low a predicted loss, unless its loss, corrected for size, is more than `far` times the least
-    (of the first two of a size that `results/goal-pareto` trained in full, 3.1 and 2.0 times). The
-    others count as after the same look, or as longer trainings have shown since, whichever is
-    worse: else one that starts quickly and ends high would stop all larger ones.
+    For a goal that keeps the front, only the `alike` of these that are nearest to a design in size
+    are compared with it, and one whose predicted loss is below all others' goes on, too.
     """
 
     screened: float = 1 / 8
@@ -93,7 +88,6 @@ class Looks:
     chosen: float = 1 / 2
     window: int = 60
     alike: int = 8
-    far: float = 1.7
 
     def next_budget(self, config: StudyConfig, standing: Standing) -> Decision:
         """The next look, or the full training after the last one."""
@@ -117,13 +111,9 @@ class Looks:
         )
         if unwanted:
             return unwanted
-        seen = (other for other in reversed(standing.others) if _has_look(other, length))
-        latest = list(islice(seen, self.window))
-        looked, among = [cut(other, length) for other in latest], ""
+        latest = (other for other in reversed(standing.others) if _has_look(other, length))
+        looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
         if standing.goal.keeps_front:
-            looked = [max(pair, key=standing.loss) for pair in zip(looked, latest, strict=True)]
-            if length >= 1:
-                return _beaten(standing, looked) or self._far(standing, looked)
             if standing.loss(design) < min(map(standing.loss, looked), default=math.inf):
                 return ""
             looked, among = _nearest(design, looked)[: self.alike], " of its size"
@@ -138,16 +128,6 @@ class Looks:
             return ""
         return f"not among the best {share:.0%}{among} after a look of {counted(length, 'epoch')}"
 
-    def _far(self, standing: Standing, looked: Sequence[Judged]) -> str:
-        """That a design has far more loss for its size than the best; nothing if it has not."""
-        least = min(map(standing.merit, looked), default=math.inf)
-        if standing.merit(standing.design) <= least + math.log(self.far):
-            return ""
-        return (
-            f"more than {self.far:g} times the least loss for its size after a look of "
-            f"{counted(_length(standing.design), 'epoch')}"
-        )
-
     def stop_reason(
         self, epoch: int, accuracy: float, others: Sequence[Mapping[int, float]]
     ) -> str:
@@ -159,18 +139,6 @@ def _nearest(design: Judged, others: Sequence[Judged]) -> list[Judged]:
     """These designs, those nearest to a design in the logarithm of their parameters first."""
     size = math.log(design.parameters)
     return sorted(others, key=lambda other: abs(math.log(other.parameters) - size))
-
-
-def _beaten(standing: Standing, looked: Sequence[Judged]) -> str:
-    """Which design beats this one in both predicted loss and size; nothing if none does."""
-    design, loss = standing.design, standing.loss(standing.design)
-    for other in looked:
-        if other.parameters <= design.parameters and standing.loss(other) <= loss:
-            return (
-                f"one of {other.parameters:,} parameters has no higher loss after a look of "
-                f"{counted(_length(design), 'epoch')}"
-            )
-    return ""
 
 
 def _too_late(config: StudyConfig, standing: Standing) -> str:

@@ -86,8 +86,8 @@ def test_values_that_cannot_be_are_a_user_error(values: dict[str, Any]) -> None:
 
 
 def test_looks_are_those_shorter_than_the_full_training_unless_given() -> None:
-    assert StudyConfig().look_lengths == (0.25, 1.0, 3.0, 8.0)
-    assert StudyConfig(epochs=8).look_lengths == (0.25, 1.0, 3.0)
+    assert StudyConfig().look_lengths == (0.25, 1.0, 3.0)
+    assert StudyConfig(epochs=3).look_lengths == (0.25, 1.0)
     assert StudyConfig(epochs=2).look_lengths == (0.25, 1.0)
     assert StudyConfig(epochs=2, train_images=30).look_lengths == (1.0,)
     assert StudyConfig(looks=(1, 5)).look_lengths == (1.0, 5.0)
