@@ -80,7 +80,8 @@ class Looks:
     `python -m benchmarks.search_efficiency` is to choose them once its table is there.
 
     For a goal that keeps the front, only the `alike` of these that are nearest to a design in size
-    are compared with it, and one whose predicted loss is below all others' goes on, too.
+    are compared with it. There go on, too: one whose predicted loss is below all others' and, after
+    a look of at least `LONG` epochs, one that none of the latest beats in loss and size.
     """
 
     screened: float = 1 / 8
@@ -114,7 +115,10 @@ class Looks:
         latest = (other for other in reversed(standing.others) if _has_look(other, length))
         looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
         if standing.goal.keeps_front:
-            if standing.loss(design) < min(map(standing.loss, looked), default=math.inf):
+            rivals = [other for other in looked if standing.loss(other) <= standing.loss(design)]
+            if length >= LONG:
+                rivals = [other for other in rivals if other.parameters <= design.parameters]
+            if not rivals:
                 return ""
             looked, among = _nearest(design, looked)[: self.alike], " of its size"
         mine = standing.merit(design)
