@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.goals.goal import Common, Direction
+from search.goals.goal import Common, Direction, is_hopeless
 from search.looks import Judged
 
 UNSURE = 0.1
 """By what share a predicted loss may be too high: about its error after a look of 3 epochs."""
+
+FAR = 2.0
+"""How many times the loss of a design at the target is too much to be trained further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,10 @@ class Pareto(Common):
     def why_unwanted(
         self, design: Judged, loss: float, passed: Sequence[Judged], target: float
     ) -> str:
-        """Beaten in both by a design that passes, by more in loss than a prediction may err."""
+        """Beaten in both by a design that passes, by more in loss than a prediction may err.
+
+        Or, once one passes, far from the target: at 99.4 %, below about 98.8 %.
+        """
         for other in passed:
             assert other.full is not None
             if other.parameters <= design.parameters and other.full.loss < (1 - UNSURE) * loss:
@@ -41,4 +47,6 @@ class Pareto(Common):
                     f"one that passes has {other.parameters:,} parameters and a lower loss than is "
                     "expected of it"
                 )
-        return ""
+        return (
+            "too far from the target" if passed and is_hopeless(design, loss, target, FAR) else ""
+        )

@@ -192,8 +192,8 @@ def alone(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far each row stands from its neighbours: [rows, goals] -> [rows], all above zero.
 
     The crowding distance (Deb et al., IEEE Trans. Evol. Comp. 6(2), 2002): over the goals, the gap
-    between the next lower and the next higher row as a share of the range. A row at an end, which
-    has one neighbour only, counts twice the gap to it, where that is infinite in the original.
+    between the next lower and the next higher row as a share of the range. A row at an end counts
+    the gap to its one neighbour, where the original has infinity: so a front does not run away.
     """
     distances = np.full(len(values), LEAST_DISTANCE)
     for column in values.T:
@@ -201,5 +201,5 @@ def alone(values: NDArray[np.float64]) -> NDArray[np.float64]:
         spread = column[order[-1]] - column[order[0]]
         if spread > 0:
             gaps = np.diff(column[order]) / spread
-            distances[order] += np.append(gaps[:1], gaps) + np.append(gaps, gaps[-1:])
+            distances[order] += np.append(0, gaps) + np.append(gaps, 0)
     return distances

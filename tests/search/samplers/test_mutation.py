@@ -142,8 +142,8 @@ def test_beaten_by_of_a_front() -> None:
 
 def test_a_row_stands_as_far_apart_as_its_neighbours_are_by_hand() -> None:
     front = np.array([[0.0, 8.0], [1.0, 4.0], [2.0, 2.0], [10.0, 0.0]])
-    first = [0.1 + 0.1, 0.1 + 0.1, 0.1 + 0.8, 0.8 + 0.8]
-    second = [0.5 + 0.5, 0.5 + 0.25, 0.25 + 0.25, 0.25 + 0.25]
+    first = [0.1, 0.1 + 0.1, 0.1 + 0.8, 0.8]
+    second = [0.5, 0.5 + 0.25, 0.25 + 0.25, 0.25]
     expected = 0.05 + np.array(first) + np.array(second)
     np.testing.assert_allclose(alone(front), expected)
     np.testing.assert_allclose(alone(front[::-1]), expected[::-1])
