@@ -118,16 +118,16 @@ class MutationSampler(BaseSampler):
         signs = [1 if d == StudyDirection.MINIMIZE else -1 for d in study.directions]
         values = np.array([self._values(trial) for trial in done]) * signs  # [trials, goals]
         beaten = beaten_by(values)
-        order = np.argsort(beaten, kind="stable")[: self._count(values)]
+        order = np.argsort(beaten, kind="stable")[: self._count(beaten)]
         if values.shape[1] == 1:
             weights = np.linspace(2, 1, len(order))
         else:
             weights = alone(values[order]) / (1 + beaten[order])
         return [done[index] for index in order], weights / weights.sum()
 
-    def _count(self, values: NDArray[np.float64]) -> int:
-        front = int((beaten_by(values) == 0).sum())
-        few = max(LEAST_PARENTS, int(len(values) * PARENT_SHARE))
+    def _count(self, beaten: NDArray[np.int64]) -> int:
+        front = int((beaten == 0).sum())
+        few = max(LEAST_PARENTS, int(len(beaten) * PARENT_SHARE))
         return max(min(self._parents, few), front)
 
     def _draw(self, best: Sequence[FrozenTrial], weights: NDArray[np.float64]) -> FrozenTrial:
