@@ -1,7 +1,7 @@
 """Trainings: a list of single trainings, done in worker processes, kept as rows of one CSV file.
 
-What `benchmarks.recipes` and `benchmarks.curves` share. Each training that ends is a row at once,
-so that a run which is cut short goes on where it stopped.
+What `benchmarks.recipes`, `benchmarks.curves` and `benchmarks.fronts` share. Each training that
+ends is a row at once, so that a run which is cut short goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from mnist_arch.datasets import HOLDOUT_TRAIN_IMAGES
 from mnist_arch.design import Design
 from mnist_arch.epochs import EpochRecord
-from mnist_arch.recipe import Recipe
+from mnist_arch.recipe import Protocol, Recipe
 from mnist_arch.rules import Rules
 from search import facts, files
 from search.config import Machine
@@ -31,7 +31,10 @@ COLUMNS = (
     *KEY, "validation_loss", "validation_accuracy", "train_loss", "train_accuracy", "outcome",
     "seconds", "engine", "commit",
 )  # fmt: skip
-"""Of `trainings.csv`; `budget_epochs` 0.25 is one epoch over a quarter of the images."""
+"""Of `trainings.csv`; `budget_epochs` 0.25 is one epoch over a quarter of the images.
+
+Where the test images judge, `test_` stands for `validation_`.
+"""
 
 EPOCH_COLUMNS = (*KEY, "epoch", "validation_loss", "validation_accuracy", "train_loss")
 """Of `epochs.csv`: one row an epoch."""
@@ -43,7 +46,8 @@ POLL_SECONDS = 1.0
 class Training:
     """One training to do: a design (`name` stands for it in the table), a recipe, a budget, a seed.
 
-    `budget_epochs` below 1 is one epoch over that share of the 50,000 images.
+    `budget_epochs` below 1 is one epoch over that share of the 50,000 images. Under the protocol
+    `assignment` it fits all 60,000, and the test images judge it once, after its last epoch.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Training:
     recipe: Recipe
     budget_epochs: float
     seed: int
+    protocol: Protocol = "holdout"
 
     @property
     def key(self) -> tuple[str, str, float, int]:
@@ -65,7 +70,10 @@ class Training:
         if self.budget_epochs < 1:
             images = round(self.budget_epochs * HOLDOUT_TRAIN_IMAGES)
         budget = Budget(max(1, round(self.budget_epochs)), images)
-        return Task(self.design, Rules(), self.recipe, budget, self.seed)
+        return Task(
+            self.design, Rules(), self.recipe, budget, self.seed, self.protocol,
+            "each epoch" if self.protocol == "holdout" else "last epoch",
+        )  # fmt: skip
 
 
 def done_before(folder: Path) -> set[tuple[str, str, float, int]]:
@@ -116,9 +124,10 @@ def train_all(
 
 
 def _keep(folder: Path, training: Training, result: Result, commit: str) -> None:
-    """Append a training's rows."""
-    epochs = [_row(training, epoch) for epoch in result.epochs]
-    _append(folder / "epochs.csv", pd.DataFrame(epochs, columns=list(EPOCH_COLUMNS)))
+    """Append a training's rows; one that is judged once has no row an epoch."""
+    if training.protocol == "holdout":
+        epochs = [_row(training, epoch) for epoch in result.epochs]
+        _append(folder / "epochs.csv", pd.DataFrame(epochs, columns=list(EPOCH_COLUMNS)))
     row = {
         **dict(zip(KEY, training.key, strict=True)),
         "outcome": result.outcome,
@@ -127,7 +136,10 @@ def _keep(folder: Path, training: Training, result: Result, commit: str) -> None
         "commit": commit,
         **(_figures(result.epochs[-1]) if result.epochs else {}),
     }
-    _append(folder / "trainings.csv", pd.DataFrame([row], columns=list(COLUMNS)))
+    frame = pd.DataFrame([row], columns=list(COLUMNS))
+    if training.protocol == "assignment":
+        frame.columns = frame.columns.str.replace("validation_", "test_")
+    _append(folder / "trainings.csv", frame)
 
 
 def _row(training: Training, epoch: EpochRecord) -> dict[str, object]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,22 @@ def test_nothing_is_started_when_the_time_is_up(
     executor = use(Instant(), monkeypatch)
     assert train_all([training(3)], tmp_path, 1, seconds=-1) == 1
     assert executor.tasks == []
+
+
+def test_what_the_test_images_judge_has_their_columns_and_no_row_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = use(Instant(), monkeypatch)
+    order = replace(training(3), protocol="assignment")
+    assert train_all([order], tmp_path, 1) == 0
+    assert [(task.protocol, task.judged) for task in executor.tasks] == [
+        ("assignment", "last epoch")
+    ]
+    table = pd.read_csv(tmp_path / "trainings.csv")
+    assert table[["test_accuracy", "test_loss"]].to_numpy().tolist() == [[0.3, 0.4]]
+    assert not (tmp_path / "epochs.csv").exists()
+    assert train_all([order], tmp_path, 1) == 0
+    assert len(executor.tasks) == 1
 
 
 def test_the_designs_of_the_table_are_the_same_however_many_are_asked_for() -> None:
