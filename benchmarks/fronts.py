@@ -8,15 +8,23 @@ designs of at most so many parameters that it trained in full, with their size. 
 it has trained as many epochs as the one that trained fewest. The last row says how far the front of
 pareto lies above the best of the other goals, in points: a goal with several studies (`--seed`)
 stands there with their mean, and the difference has a standard error where both have several.
-Each accuracy is one run on 10,000 images: 0.08 points.
+Each accuracy is one run on 10,000 images: 0.08 points. Therefore
+
+    python -m benchmarks.fronts results/STUDY ... --seeds 5 --to results/fronts
+
+trains every design of these fronts anew, on all 60,000 training images and with the same fresh
+seeds, and compares the means of what the test images said once, after the last epoch: designs are
+chosen on validation images and compared on others. Rows go to `trainings.csv` as trainings end, and
+the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +33,14 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.curves import FULL
+from benchmarks.trainings import Training, train_all
+from mnist_arch.design import Design
 from mnist_arch.errors import UserError
+from mnist_arch.recipe import RECIPES
 from search.pages.answers import full
+from search.seeds import confirmation_seed
+from search.statistics.confidence import Comparison, compare
 from search.tables.files import StudyTables, read_study
 
 SIZES = (2_500, 4_000, 6_000, 10_000, 20_000)
@@ -34,16 +48,30 @@ SIZES = (2_500, 4_000, 6_000, 10_000, 20_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
-    """What a study found: its best design of each size that it has one for, as (accuracy, size).
+class Best:
+    """A study's best design of a size: its validation accuracy, a share in [0, 1], and JSON."""
 
-    `epochs` were trained, looks included; accuracies are shares in [0, 1].
+    accuracy: float
+    parameters: int
+    json: str
+
+    @property
+    def design(self) -> Design:
+        """The design itself."""
+        return Design.from_dict(json.loads(self.json))
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What a study found: its best design of each size that it has one for.
+
+    `epochs` were trained, looks included.
     """
 
     study: str
     goal: str
     epochs: float
-    best: dict[int, tuple[float, int]]
+    best: dict[int, Best]
 
 
 def epochs_of(study: StudyTables) -> pd.Series:
@@ -73,9 +101,12 @@ def front(study: StudyTables, sizes: Sequence[int], budget: float) -> Front:
     for size in sizes:
         small = whole[whole["parameters"] <= size]
         if not small.empty:
-            accuracy = float(small["validation_accuracy"].max())
-            reached = small[small["validation_accuracy"] == accuracy]
-            best[size] = accuracy, int(reached["parameters"].min())
+            found = small.sort_values(
+                ["validation_accuracy", "parameters"], ascending=[False, True]
+            ).iloc[0]
+            best[size] = Best(
+                float(found["validation_accuracy"]), int(found["parameters"]), found["design"]
+            )
     return Front(study.name, study.config.goal, float(met.max()) if len(met) else 0.0, best)
 
 
@@ -109,7 +140,7 @@ def difference(found: Sequence[Front], size: int) -> Difference | None:
     reached: dict[str, list[float]] = {}
     for each in found:
         if size in each.best:
-            reached.setdefault(each.goal, []).append(100 * each.best[size][0])
+            reached.setdefault(each.goal, []).append(100 * each.best[size].accuracy)
     own = reached.pop("pareto", [])
     if not own or not reached:
         return None
@@ -123,24 +154,78 @@ def _error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
-def table(found: Sequence[Front], sizes: Sequence[int]) -> Table:
-    """The comparison: a line a study, and the difference."""
-    made = Table(title="best validation accuracy, % (parameters), of designs trained in full")
+def trainings(found: Sequence[Front], seeds: int) -> list[Training]:
+    """Every design of these fronts once, with each of so many fresh seeds, seed by seed."""
+    designs = {
+        best.design.fingerprint: best.design for each in found for best in each.best.values()
+    }
+    return [
+        Training(
+            name, design, "default", RECIPES["default"], FULL, confirmation_seed(0, index),
+            protocol="assignment",
+        )
+        for index in range(seeds)
+        for name, design in designs.items()
+    ]  # fmt: skip
+
+
+Runs = Mapping[str, Sequence[float]]
+"""A design's test accuracies by its fingerprint, one for each seed, all in the same order."""
+
+
+def read_runs(folder: Path, found: Sequence[Front]) -> Runs:
+    """The runs of the designs of these fronts, of the seeds with which all of them finished."""
+    wanted = {best.design.fingerprint for each in found for best in each.best.values()}
+    table = pd.read_csv(folder / "trainings.csv", dtype={"design": "str"})
+    by_seed = table[table["design"].isin(wanted)].pivot(
+        index="seed", columns="design", values="test_accuracy"
+    )
+    return {str(name): values.tolist() for name, values in by_seed.dropna().items()}
+
+
+def fresh_difference(found: Sequence[Front], size: int, runs: Runs) -> Comparison | None:
+    """How far the mean front of pareto lies above that of the best other goal, on fresh seeds.
+
+    Paired over seeds, in shares; None where pareto or every other goal has no design of that size.
+    The best goal is that with the highest mean over these runs, which is strict on pareto.
+    """
+    reached: dict[str, list[Sequence[float]]] = {}
+    for each in found:
+        if size in each.best:
+            reached.setdefault(each.goal, []).append(runs[each.best[size].design.fingerprint])
+    means = {goal: np.mean(found, axis=0) for goal, found in reached.items()}  # [seeds]
+    own = means.pop("pareto", None)
+    if own is None or not means:
+        return None
+    return compare(own, max(means.values(), key=np.mean))
+
+
+def table(found: Sequence[Front], sizes: Sequence[int], runs: Runs | None = None) -> Table:
+    """The comparison: a line a study, and the difference; on fresh seeds where `runs` are given."""
+    judged = "best validation accuracy, % (parameters), of designs trained in full"
+    if runs:
+        seeds = len(next(iter(runs.values())))
+        judged = f"the same designs on {seeds} fresh seeds: mean test accuracy, % (parameters)"
+    made = Table(title=judged)
     for heading in ("study", "goal"):
         made.add_column(heading, no_wrap=True)
     for heading in ("epochs", *(f"at most {size:,}" for size in sizes)):
         made.add_column(heading, justify="right")
     for each in found:
-        made.add_row(
-            each.study, each.goal, f"{each.epochs:,.0f}", *(_cell(each.best.get(n)) for n in sizes)
-        )
+        cells = [_cell(each.best.get(size), runs) for size in sizes]
+        made.add_row(each.study, each.goal, f"{each.epochs:,.0f}", *cells)
     made.add_section()
-    made.add_row("pareto, above the best", "", "", *(_difference(found, n) for n in sizes))
+    last = [_fresh(found, n, runs) if runs else _difference(found, n) for n in sizes]
+    made.add_row("pareto, above the best", "", "", *last)
     return made
 
 
-def _cell(best: tuple[float, int] | None) -> str:
-    return "none" if best is None else f"{best[0] * 100:.2f} ({best[1]:,})"
+def _cell(best: Best | None, runs: Runs | None) -> str:
+    if best is None:
+        return "none"
+    if runs:
+        return f"{np.mean(runs[best.design.fingerprint]) * 100:.3f} ({best.parameters:,})"
+    return f"{best.accuracy * 100:.2f} ({best.parameters:,})"
 
 
 def _difference(found: Sequence[Front], size: int) -> str:
@@ -151,6 +236,16 @@ def _difference(found: Sequence[Front], size: int) -> str:
     return f"{between.points:+.3f}{spread}, n {between.studies[0]}, {between.studies[1]}"
 
 
+def _fresh(found: Sequence[Front], size: int, runs: Runs) -> str:
+    between = fresh_difference(found, size, runs)
+    if between is None or between.difference is None:
+        return "-"
+    told = f"{between.difference * 100:+.3f}"
+    if between.low is None or between.high is None:
+        return told
+    return f"{told} ({between.low * 100:+.3f} to {between.high * 100:+.3f})"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the comparison; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -159,13 +254,24 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("folders", type=Path, nargs="+", metavar="results/STUDY")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="parameters")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="fresh ones, the same for each design"
+    )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="where their trainings are kept")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="default %(default)s")
     options = parser.parse_args(arguments)
+    if (options.seeds is None) != (options.to is None):
+        parser.error("--seeds and --to go together")
     try:
         found = fronts([read_study(folder) for folder in options.folders], options.sizes)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    Console(highlight=False, width=160).print(table(found, options.sizes))
+    console = Console(highlight=False, width=160)
+    console.print(table(found, options.sizes))
+    if options.seeds:
+        train_all(trainings(found, options.seeds), options.to, options.workers)
+        console.print(table(found, options.sizes, read_runs(options.to, found)))
     return 0
 
 
