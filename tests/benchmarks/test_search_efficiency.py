@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,19 @@ def test_regret_is_that_of_the_second_seed() -> None:
 
 
 def test_every_policy_is_a_row_of_the_comparison() -> None:
-    table = compare(designs(30), orders=3, epochs=60, seed=1)
+    table = compare(designs(30), tables=2, orders=3, epochs=60, seed=1)
     assert table.row_count == len(POLICIES)
     assert list(table.columns[0].cells) == list(POLICIES)
+
+
+def test_how_many_times_as_many_good_ones_is_told_with_its_interval_over_draws() -> None:
+    """Looks that tell the truth find several times as many, whichever designs are drawn."""
+    table = compare(designs(120), tables=2, orders=8, epochs=200, seed=1)
+    times = dict(zip(table.columns[0].cells, table.columns[-1].cells, strict=True))
+    assert times["no judging"] == "1.0 (1.0 to 1.0)"
+    found = re.fullmatch(r"([\d.]+) \(([\d.]+) to [\d.]+\)", str(times["looks (in use)"]))
+    assert found is not None
+    assert float(found[1]) > float(found[2]) > 1
 
 
 def write(folder: Path, count: int, leave_out: int = 0) -> None:
