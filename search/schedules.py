@@ -63,30 +63,21 @@ class Schedule(Protocol):
         """
 
 
-LONG = 3.0
-"""Epochs of a look from which on more designs go on: few are left, and the look says much."""
-
-
 @dataclass(frozen=True, slots=True)
 class Looks:
     """A design is looked at in complete trainings of growing length, each from fresh weights.
 
     After each look the best share of the `window` designs that were looked at last goes on to the
     next, by what the goal thinks of their predicted loss: `screened` after a look shorter than an
-    epoch, `kept` after one of less than `LONG` epochs, `chosen` after a longer one, which a design
-    with nobody to be compared with passes, too. The best so far always goes on, so that a first
-    proposal that is known to be good is not lost. The window keeps the pressure up while designs
-    get better. The shares are a first guess, not yet measured:
-    `python -m benchmarks.search_efficiency` is to choose them once its table is there.
+    epoch, `kept` after a longer one. The best so far always goes on, so that a first proposal that
+    is known to be good is not lost. The window keeps the pressure up while designs get better.
 
     For a goal that keeps the front, only the `alike` of these that are nearest to a design in size
-    are compared with it. There go on, too: one whose predicted loss is below all others' and, after
-    a look of at least `LONG` epochs, one that none of the latest beats in loss and size.
+    are compared with it, and one whose predicted loss is below that of all others goes on, too.
     """
 
     screened: float = 1 / 8
-    kept: float = 1 / 3
-    chosen: float = 1 / 2
+    kept: float = 1 / 4
     window: int = 60
     alike: int = 8
 
@@ -115,20 +106,14 @@ class Looks:
         latest = (other for other in reversed(standing.others) if _has_look(other, length))
         looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
         if standing.goal.keeps_front:
-            rivals = [other for other in looked if standing.loss(other) <= standing.loss(design)]
-            if length >= LONG:
-                rivals = [other for other in rivals if other.parameters <= design.parameters]
-            if not rivals:
+            mine = standing.loss(design)
+            if all(standing.loss(other) > mine for other in looked):
                 return ""
             looked, among = _nearest(design, looked)[: self.alike], " of its size"
-        mine = standing.merit(design)
-        better = sum(standing.merit(other) <= mine for other in looked)
-        if length >= LONG:
-            share, goes_on = self.chosen, better <= self.chosen * len(looked)
-        else:
-            share = self.screened if length < 1 else self.kept
-            goes_on = better < max(1, int(share * (len(looked) + 1)))
-        if goes_on:
+        share = self.screened if length < 1 else self.kept
+        merit = standing.merit(design)
+        better = sum(standing.merit(other) <= merit for other in looked)
+        if better < max(1, int(share * (len(looked) + 1))):
             return ""
         return f"not among the best {share:.0%}{among} after a look of {counted(length, 'epoch')}"
 
