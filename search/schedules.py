@@ -77,7 +77,7 @@ class Looks:
     """
 
     screened: float = 1 / 8
-    kept: float = 1 / 4
+    kept: float = 1 / 3
     window: int = 60
     alike: int = 8
 

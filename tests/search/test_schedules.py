@@ -74,7 +74,7 @@ def test_the_best_go_on_to_longer_looks_and_to_the_full_training(
 
 
 def test_the_share_that_goes_on() -> None:
-    """One in eight after a look shorter than an epoch, then one in four; the best always."""
+    """One in eight after a look shorter than an epoch, then one in three; the best always."""
     schedule = Looks()
     for length, others, rank, goes_on in [
         (0.25, 0, 0, True),
@@ -84,11 +84,11 @@ def test_the_share_that_goes_on() -> None:
         (0.25, 15, 1, True),  # 2 of 16
         (1.0, 1, 0, True),
         (1.0, 1, 1, False),
-        (1.0, 7, 1, True),  # 2 of 8
-        (1.0, 7, 2, False),
+        (1.0, 8, 2, True),  # 3 of 9
+        (1.0, 8, 3, False),
         (3.0, 0, 0, True),  # nobody to be compared with
-        (3.0, 6, 1, False),
-        (3.0, 11, 2, True),  # 3 of 12
+        (3.0, 4, 1, False),
+        (3.0, 5, 1, True),  # 2 of 6
     ]:
         better = looked_at(length, *[0.1] * rank, *[0.9] * (others - rank))
         decision = schedule.next_budget(StudyConfig(), standing([Look(length, 0.5, 0.9)], better))
@@ -96,7 +96,7 @@ def test_the_share_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "share", "most"), [(0.25, "12%", 0), (1.0, "25%", 1), (3.0, "25%", 1)]
+    ("length", "share", "most"), [(0.25, "12%", 0), (1.0, "33%", 2), (3.0, "33%", 2)]
 )
 def test_for_the_front_designs_are_compared_with_those_of_like_size(
     length: float, share: str, most: int
@@ -131,7 +131,7 @@ def test_who_does_not_go_on_is_told_why() -> None:
     decision = Looks().next_budget(
         StudyConfig(), standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.1, 0.2))
     )
-    assert decision == Decision(None, "not among the best 25% after a look of 1 epoch")
+    assert decision == Decision(None, "not among the best 33% after a look of 1 epoch")
 
 
 def test_only_the_latest_of_the_same_length_are_compared() -> None:

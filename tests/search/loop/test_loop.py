@@ -559,7 +559,7 @@ def test_what_looks_measured_is_told_and_stands_in_the_tables(looking: Search) -
     pruned = record.read(trial)
     assert [look.length for look in pruned.looks] == [0.5, 1.0]
     assert pruned.epochs == ()
-    assert pruned.reason == "not among the best 25% of its size after a look of 1 epoch"
+    assert pruned.reason == "not among the best 33% of its size after a look of 1 epoch"
     told_loss, told_parameters = trial.values
     assert told_loss == pytest.approx(math.log(pruned.predicted_loss or 0))
     table = looking.table
