@@ -13,11 +13,17 @@ and how many times as many good designs as without judging.
 The intervals hold 95 % of what as many other designs would say: the designs are drawn `--tables`
 times with replacement (the bootstrap of Efron 1979, Annals of Statistics 7:1), and each draw is met
 in `--orders` orders.
+
+A search meets hundreds of designs, the table has fewer. With `--like 1000` each draw is of so many
+made-up designs that are like the table's: every figure has the distribution that it has there, and
+the normal scores of all have the same correlations (a Gaussian copula: Nelsen, An Introduction to
+Copulas, 2006, section 2.3). They have no curve over epochs, so only looks are compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +37,7 @@ import pandas as pd
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
 
 from benchmarks.curves import FULL
 from benchmarks.pruners import InUse
@@ -129,15 +136,25 @@ def looked_at(schedule: Looks) -> Policy:
     return policy
 
 
-POLICIES: dict[str, Policy] = {
-    "no judging": whole,
+BY_CURVE: dict[str, Policy] = {
     "halving after 3 and 9 epochs": pruned_by(lambda: InUse(Halving(), int(FULL))),
     "median, from epoch 3": pruned_by(lambda: MedianPruner(n_warmup_steps=3)),
     "Hyperband": pruned_by(lambda: HyperbandPruner(1, int(FULL), 3)),
-    "looks (in use)": looked_at(Looks()),
-    "looks, half goes on": looked_at(Looks(1 / 3, 1 / 2)),
-    "looks, a fifth goes on": looked_at(Looks(1 / 5, 1 / 5)),
 }
+"""Policies that judge in the middle of a full training."""
+
+BY_LOOKS: dict[str, Policy] = {
+    "no judging": whole,
+    "looks: 1/8, then 1/3 (in use)": looked_at(Looks()),
+    "looks: 1/16, then 1/4": looked_at(Looks(1 / 16, 1 / 4)),
+    "looks: 1/8, then 1/4": looked_at(Looks(1 / 8, 1 / 4)),
+    "looks: 1/8, then 1/2": looked_at(Looks(1 / 8, 1 / 2)),
+    "looks: 1/4, then 1/4": looked_at(Looks(1 / 4, 1 / 4)),
+    "looks: 1/2, then 1/2": looked_at(Looks(1 / 2, 1 / 2)),
+}
+"""Policies that judge complete trainings, by the shares that go on after 0.25 epochs and later."""
+
+POLICIES = BY_LOOKS | BY_CURVE
 
 
 def read_table(folder: Path) -> list[Measured]:
@@ -212,16 +229,46 @@ def replay(designs: Sequence[Measured], policy: Policy, epochs: float) -> Replay
     return Replayed(met, len(kept), 1_000 * many / spent, 100 * regret)
 
 
-def compare(designs: list[Measured], tables: int, orders: int, epochs: float, seed: int) -> Table:
-    """Replay every policy on the same draws of designs, in the same orders; one line a policy."""
+def alike(designs: Sequence[Measured], count: int, seed: int) -> list[Measured]:
+    """Made-up designs whose figures have the distributions and rank correlations of these."""
+    known = np.array([
+        (d.parameters, d.macs, *(look.loss for look in d.looks), d.full.loss, d.accuracy, d.second)
+        for d in designs
+    ])  # [designs, figures]  # fmt: skip
+    ranks = stats.rankdata(known, axis=0) / (len(known) + 1)
+    covariance = np.cov(stats.norm.ppf(ranks), rowvar=False)
+    nothing, spread = np.zeros(len(covariance)), np.sqrt(np.diag(covariance))
+    generator = np.random.default_rng(seed)
+    scores = generator.multivariate_normal(nothing, covariance, count, check_valid="ignore")
+    shares = stats.norm.cdf(scores / np.where(spread > 0, spread, 1.0))
+    columns = [np.quantile(*each) for each in zip(known.T, shares.T, strict=True)]
+    lengths = [look.epochs for look in designs[0].looks]
+    made = []
+    for parameters, macs, *losses, loss, accuracy, second in np.column_stack(columns).tolist():
+        looks = tuple(Look(*of, math.nan) for of in zip(lengths, losses, strict=True))
+        full = Look(FULL, loss, accuracy)
+        made.append(Measured(round(parameters), looks, (), full, second, round(macs)))
+    return made
+
+
+def compare(
+    designs: list[Measured], tables: int, orders: int, epochs: float, seed: int, like: int = 0
+) -> Table:
+    """Replay every policy on the same draws of designs, in the same orders; one line a policy.
+
+    With `like` each draw is of so many made-up designs that are like its own.
+    """
     generator = random.Random(seed)
     drawn = [generator.choices(designs, k=len(designs)) for _ in range(tables)]
+    if like:
+        drawn = [alike(each, like, seed + number) for number, each in enumerate(drawn)]
     shuffled = [[generator.sample(each, len(each)) for _ in range(orders)] for each in drawn]
     found = {
         name: [[replay(order, policy, epochs) for order in each] for each in shuffled]
-        for name, policy in POLICIES.items()
+        for name, policy in (BY_LOOKS if like else POLICIES).items()
     }
-    many = f"{len(designs)} designs, {tables} draws of {orders} orders"
+    made = f", {like} made up like them" if like else ""
+    many = f"{len(designs)} designs{made}, {tables} draws of {orders} orders"
     table = Table(title=f"{many}, {epochs:g} epochs to spend")
     table.add_column("policy", no_wrap=True)
     for heading in (
@@ -275,6 +322,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--orders", type=int, default=10, help="of each (default %(default)s)")
     parser.add_argument("--epochs", type=float, default=200, help="to spend (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    parser.add_argument(
+        "--like", type=int, default=0, metavar="N", help="made-up designs, N a draw"
+    )
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -282,7 +332,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    table = compare(designs, options.tables, options.orders, options.epochs, options.seed)
+    table = compare(
+        designs, options.tables, options.orders, options.epochs, options.seed, options.like
+    )
     Console(highlight=False, width=130).print(table)
     return 0
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from benchmarks.search_efficiency import (
+    BY_LOOKS,
     POLICIES,
     Measured,
+    alike,
     compare,
     main,
     measured,
@@ -17,6 +21,8 @@ from benchmarks.search_efficiency import (
     replay,
 )
 from search.looks import Look
+
+IN_USE = "looks: 1/8, then 1/3 (in use)"
 
 
 def design(quality: float, seed: int = 0) -> Measured:
@@ -39,7 +45,7 @@ def test_without_judging_the_epochs_buy_as_many_designs() -> None:
 
 
 def test_looks_that_tell_the_truth_find_better_designs_for_the_same_epochs() -> None:
-    found = replay(designs(400), POLICIES["looks (in use)"], 300)
+    found = replay(designs(400), POLICIES[IN_USE], 300)
     other = replay(designs(400), POLICIES["no judging"], 300)
     assert found.met > 3 * other.met
     assert found.regret_points < other.regret_points
@@ -64,9 +70,38 @@ def test_how_many_times_as_many_good_ones_is_told_with_its_interval_over_draws()
     table = compare(designs(120), tables=2, orders=8, epochs=200, seed=1)
     times = dict(zip(table.columns[0].cells, table.columns[-1].cells, strict=True))
     assert times["no judging"] == "1.0 (1.0 to 1.0)"
-    found = re.fullmatch(r"([\d.]+) \(([\d.]+) to [\d.]+\)", str(times["looks (in use)"]))
+    found = re.fullmatch(r"([\d.]+) \(([\d.]+) to [\d.]+\)", str(times[IN_USE]))
     assert found is not None
     assert float(found[1]) > float(found[2]) > 1
+
+
+def columns(of: list[Measured]) -> list[list[float]]:
+    """Parameters, losses after the first look and the last epoch, accuracy of the second seed."""
+    rows = [(each.parameters, each.looks[0].loss, each.full.loss, each.second) for each in of]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def test_made_up_designs_are_like_those_of_the_table() -> None:
+    """The same range and, nearly, the same median and rank correlation of each figure."""
+    known = [
+        replace(each, parameters=round(1e6 * (each.second - 0.979)) + 150 * n)
+        for n, each in enumerate(designs(60))
+    ]
+    made = alike(known, 4_000, seed=1)
+    assert len(made) == 4_000
+    for old, new in zip(columns(known), columns(made), strict=True):
+        assert min(old) <= min(new) < max(new) <= max(old)
+        assert np.median(new) == pytest.approx(np.median(old), rel=0.05)
+    sizes, early, late, _ = columns(made)
+    assert stats.spearmanr(early, late).statistic == pytest.approx(1.0, abs=1e-3)
+    before = stats.spearmanr(columns(known)[0], columns(known)[2]).statistic
+    assert stats.spearmanr(sizes, late).statistic == pytest.approx(before, abs=0.05)
+
+
+def test_of_made_up_designs_only_looks_are_compared() -> None:
+    table = compare(designs(30), tables=2, orders=1, epochs=60, seed=1, like=50)
+    assert list(table.columns[0].cells) == list(BY_LOOKS)
+    assert "30 designs, 50 made up like them" in str(table.title)
 
 
 def write(folder: Path, count: int, leave_out: int = 0) -> None:
