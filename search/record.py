@@ -41,6 +41,9 @@ OWN_DESIGN = "own_design"
 """User attribute of a queued trial: a design that the user gave. The trial's parameters, drawn at
 random, say nothing of it."""
 
+OFF_FRONT = "off_front"
+"""User attribute of a trial whose design is not wanted on the front that the goal keeps."""
+
 NOT_TRIED = ("rejected", "duplicate", "interrupted")
 """States of trials that say nothing of what their design is worth: another may train it."""
 
@@ -171,6 +174,11 @@ def write_values_so_far(trial: Attributes, values: Sequence[float]) -> None:
 def write_prediction(trial: Attributes, loss: float) -> None:
     """Note the validation loss that a trial's looks predict for the end of its full training."""
     trial.set_user_attr("predicted_loss", loss)
+
+
+def write_off_front(trial: Attributes) -> None:
+    """Note that a trial's design is not wanted on the front that the goal keeps."""
+    trial.set_user_attr(OFF_FRONT, True)
 
 
 def write_machine(trial: Attributes, result: Result, worker: str) -> None:

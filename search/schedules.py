@@ -41,10 +41,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is trained next; nothing where `reason` says why the design is not trained further."""
+    """What is trained next; nothing where `reason` says why the design is not trained further.
+
+    `off_front`: it is not wanted on the front that the goal keeps, so its like need not be tried.
+    """
 
     budget: Budget | None
     reason: str = ""
+    off_front: bool = False
 
 
 class Schedule(Protocol):
@@ -89,7 +93,11 @@ class Looks:
         """The next look, or the full training after the last one."""
         design = standing.design
         lengths = [look for look in config.look_lengths if look < design.epochs]
-        why_not = self._why_not(config, standing) if design.looks else _too_late(config, standing)
+        loss = standing.loss(design) if design.looks else 0.0  # if it could not even then be wanted
+        unwanted = standing.goal.why_unwanted(design, loss, standing.passed, config.rules.target)
+        if unwanted:
+            return Decision(None, unwanted, off_front=standing.goal.keeps_front)
+        why_not = self._why_not(standing) if design.looks else ""
         if why_not:
             return Decision(None, why_not)
         longer = [length for length in lengths if length > _length(design)]
@@ -100,13 +108,8 @@ class Looks:
             return Decision(Budget(1, images, look=longer[0]))
         return Decision(Budget(int(longer[0]), config.train_images, look=longer[0]))
 
-    def _why_not(self, config: StudyConfig, standing: Standing) -> str:
+    def _why_not(self, standing: Standing) -> str:
         design, length = standing.design, _length(standing.design)
-        unwanted = standing.goal.why_unwanted(
-            design, standing.loss(design), standing.passed, config.rules.target
-        )
-        if unwanted:
-            return unwanted
         latest = (other for other in reversed(standing.others) if _has_look(other, length))
         looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
         if standing.goal.keeps_front:
@@ -132,12 +135,6 @@ def _nearest(design: Judged, others: Sequence[Judged]) -> list[Judged]:
     """These designs, those nearest to a design in the logarithm of their parameters first."""
     size = math.log(design.parameters)
     return sorted(others, key=lambda other: abs(math.log(other.parameters) - size))
-
-
-def _too_late(config: StudyConfig, standing: Standing) -> str:
-    """Why a design is not even looked at: the goal would not want it with no loss at all."""
-    target = config.rules.target
-    return standing.goal.why_unwanted(standing.design, 0.0, standing.passed, target)
 
 
 def _length(design: Judged) -> float:

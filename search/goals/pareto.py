@@ -12,7 +12,7 @@ from search.looks import Judged
 UNSURE = 0.1
 """By what share a predicted loss may be too high: about its error after a look of 3 epochs."""
 
-FAR = 1.5
+FAR = 1.75
 """How many times the loss of a design at the target is too much to be trained further."""
 
 
@@ -38,7 +38,7 @@ class Pareto(Common):
     ) -> str:
         """Beaten in both by a design that passes, by more in loss than a prediction may err.
 
-        Or, once one passes, far from the target: at 99.4 %, below about 99.1 %.
+        Or, once one passes, far from the target: at 99.4 %, below about 99 %.
         """
         for other in passed:
             assert other.full is not None

@@ -209,6 +209,8 @@ class Loop:
     def _go_on(self, running: RunningTrial, attempts: Attempts, failed: int = 0) -> None:
         """Order a design's next training, or conclude it with the looks that it has had."""
         decision = judging.decide(self.config, self.history, running, self.stop_reason)
+        if decision.off_front:
+            record.write_off_front(running.trial)
         if decision.budget is None:
             self._conclude(running, Result("stopped", reason=decision.reason))
             return

@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.errors import UserError
-from search.record import OWN_DESIGN, VALUES_SO_FAR
+from search.record import OFF_FRONT, OWN_DESIGN, VALUES_SO_FAR
 from search.samplers.mutation import MutationSampler
 from search.seeds import trial_seed
 
@@ -84,7 +84,11 @@ class SeededSampler(BaseSampler):
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "mutation": lambda seed: MutationSampler(
-        seed, unfit=("screened", "duplicate"), so_far=VALUES_SO_FAR, foreign=OWN_DESIGN
+        seed,
+        unfit=("screened", "duplicate"),
+        so_far=VALUES_SO_FAR,
+        foreign=OWN_DESIGN,
+        off_front=OFF_FRONT,
     ),
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(population_size=30, seed=seed),

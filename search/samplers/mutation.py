@@ -52,7 +52,9 @@ class MutationSampler(BaseSampler):
     whose user attribute `state` is one of `unfit`, or that have the user attribute `foreign`, are
     no parents: the parameters of these say nothing of what was tried. A trial that is still running
     is one, too, where its user attribute `so_far` has the values that it is expected to have: the
-    best designs are trained for longest. Everything follows from `seed` and the study's trials.
+    best designs are trained for longest. Those with the user attribute `off_front` are parents only
+    where there are no others: nobody beats the smallest, however poor. Everything follows from
+    `seed` and the study's trials.
     """
 
     def __init__(
@@ -63,11 +65,12 @@ class MutationSampler(BaseSampler):
         unfit: Sequence[str] = (),
         so_far: str = "",
         foreign: str = "",
+        off_front: str = "",
     ) -> None:
         self._generator = np.random.default_rng(seed)
         self._random = RandomSampler(seed)
         self._startup, self._parents, self._unfit = startup, parents, unfit
-        self._so_far, self._foreign = so_far, foreign
+        self._so_far, self._foreign, self._off_front = so_far, foreign, off_front
         self._space = IntersectionSearchSpace()
 
     def infer_relative_search_space(
@@ -85,7 +88,8 @@ class MutationSampler(BaseSampler):
         done = [each for each in done if self._may_be_parent(each, search_space)][-RECENT:]
         if len(done) < self._startup or not search_space:
             return {}
-        best, weights = self._best(study, done)
+        wanted = [each for each in done if self._off_front not in each.user_attrs]
+        best, weights = self._best(study, wanted or done)
         parent, other = self._draw(best, weights), self._draw(best, weights)
         params = {name: parent.params[name] for name in search_space}
         if self._generator.random() < CROSSED:

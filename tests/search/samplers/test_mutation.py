@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
@@ -91,6 +92,31 @@ def test_a_trial_whose_parameters_say_nothing_of_it_is_no_parent() -> None:
     assert only.ask().relative_params == {}
     run(only, 1)
     assert only.ask().relative_params.keys() == {"kind", "width", "rate", "scale"}
+
+
+def test_what_is_off_the_front_is_a_parent_only_where_there_is_no_other() -> None:
+    only = optuna.create_study(sampler=MutationSampler(7, startup=2, off_front="off"))
+    distributions: dict[str, BaseDistribution] = {
+        f"x{n}": CategoricalDistribution((0, 1)) for n in range(9)
+    }
+
+    def tell(value: int, **attributes: bool) -> None:
+        params = dict.fromkeys(distributions, value)
+        only.add_trial(
+            optuna.create_trial(
+                params=params, distributions=distributions, value=value, user_attrs=attributes
+            )
+        )
+
+    def proposed() -> float:
+        trials = [only.ask(distributions) for _ in range(20)]
+        return float(np.mean([list(trial.params.values()) for trial in trials]))
+
+    tell(0, off=True)
+    tell(0, off=True)
+    assert proposed() < 0.5  # near both, for there is nothing else
+    tell(1)
+    assert proposed() > 0.5  # the value 1 is worse, but wanted
 
 
 def test_a_running_trial_is_a_parent_where_it_is_known_what_to_expect_of_it() -> None:
