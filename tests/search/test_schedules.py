@@ -149,6 +149,17 @@ def test_a_design_that_the_goal_does_not_want_is_trained_no_further() -> None:
     assert Looks().next_budget(config, far).reason == "too far from the target"
 
 
+def test_on_a_front_what_is_not_wanted_is_off_it() -> None:
+    passed = [Judged(6_000, 19, full=Look(19, 0.02, 0.994))]
+    for goal, off_front in (("pareto", True), ("smallest", False)):
+        far = standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.6, 0.7, 0.8), goal=goal)
+        far = replace(far, design=replace(far.design, parameters=5_000), passed=passed)
+        decision = Looks().next_budget(StudyConfig(goal=goal), far)
+        assert decision == Decision(None, "too far from the target", off_front)
+    beaten = standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.1, 0.2), goal="pareto")
+    assert not Looks().next_budget(StudyConfig(), beaten).off_front
+
+
 def test_a_design_that_the_goal_cannot_want_is_not_even_looked_at() -> None:
     config, schedule = StudyConfig(goal="smallest"), Looks()
     fresh = standing(goal="smallest")

@@ -29,12 +29,13 @@ from search.config import StudyConfig
 from search.executors import Event
 from search.goals import GOALS
 from search.goals.smallest import Smallest
-from search.loop import Loop
+from search.loop import Loop, judging
 from search.loop.history import History
 from search.loop.proposals import space_of
 from search.loop.running import RunningTrial
 from search.record import TrialRecord
 from search.samplers import make_sampler
+from search.schedules import Decision
 from search.seeds import trial_seed
 from search.space import Space
 from search.storage import driver as driver_module
@@ -582,6 +583,17 @@ def test_a_design_in_a_longer_training_says_what_is_expected_of_it(looking: Sear
     parameters = plan(Design.from_dict(looking.trials[1].user_attrs["design"])).parameters
     assert [look["length"] for look in looks] == [0.5, 1.0]
     assert so_far[1] == math.log(parameters)
+
+
+def test_what_is_off_the_front_is_noted_for_the_sampler(
+    looking: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here whatever had a look of an epoch."""
+    off, decide = Decision(None, "far", off_front=True), judging.decide
+    monkeypatch.setattr(judging, "decide", lambda *told: off if told[2].counts else decide(*told))
+    looking.run(3)
+    noted = {record.state_of(t): record.OFF_FRONT in t.user_attrs for t in looking.trials}
+    assert noted == {"missed": False, "pruned": True}
 
 
 def test_a_driver_that_is_alone_never_sleeps(
