@@ -67,6 +67,11 @@ class Schedule(Protocol):
         """
 
 
+LONG = 3.0
+"""Epochs of a look from which on the front is kept whole: few designs are left, and the look says
+much."""
+
+
 @dataclass(frozen=True, slots=True)
 class Looks:
     """A design is looked at in complete trainings of growing length, each from fresh weights.
@@ -81,7 +86,8 @@ class Looks:
     third, and of 50 designs it trains 12 in full, not 5: most of the time of a search.
 
     For a goal that keeps the front, only the `alike` of these that are nearest to a design in size
-    are compared with it, and one whose predicted loss is below that of all others goes on, too.
+    are compared with it. There go on, too: one whose predicted loss is below all others' and, after
+    a look of at least `LONG` epochs, one that none of the latest beats in loss and size.
     """
 
     screened: float = 1 / 8
@@ -113,8 +119,10 @@ class Looks:
         latest = (other for other in reversed(standing.others) if _has_look(other, length))
         looked, among = [cut(other, length) for other in islice(latest, self.window)], ""
         if standing.goal.keeps_front:
-            mine = standing.loss(design)
-            if all(standing.loss(other) > mine for other in looked):
+            rivals = [other for other in looked if standing.loss(other) <= standing.loss(design)]
+            if length >= LONG:
+                rivals = [other for other in rivals if other.parameters <= design.parameters]
+            if not rivals:
                 return ""
             looked, among = _nearest(design, looked)[: self.alike], " of its size"
         share = self.screened if length < 1 else self.kept

@@ -20,7 +20,7 @@ FAR = 1.75
 class Pareto(Common):
     """The designs that no other beats in both validation loss and parameters.
 
-    Looks keep this front: they compare designs of like size, so that the slope by which sizes are
+    Looks keep this front: they compare designs of like size, so that the line along which sizes are
     compared decides little. By shares of all sizes along that line two of the studies
     `results/seed-0` to `seed-4` trained no design of 4,000 parameters or fewer in full.
     """

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rejected, Rejection, Rules
 from search.goals import GOALS, Goal
+from search.goals.goal import typical_loss
 from search.looks import Judged, Look
 
 each_goal = pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
@@ -86,6 +87,13 @@ def test_the_front_ends_far_from_the_target_once_a_design_passes() -> None:
     assert goal.why_unwanted(looked, 0.041, [], 0.994) == ""
     short = replace(looked, looks=(Look(0.25, 0.5, 0.8),))
     assert goal.why_unwanted(short, 0.041, passed, 0.994) == ""
+
+
+def test_typical_losses_are_those_that_good_designs_had() -> None:
+    """The lowest of their size in `results`: 0.0279 of 2,505, 0.0168 of 9,676 parameters, 0.60."""
+    assert typical_loss(9_676) / typical_loss(2_505) == pytest.approx(0.0168 / 0.0279, abs=0.1)
+    assert typical_loss(2_000) == pytest.approx(1.85)
+    assert typical_loss(10**9) == pytest.approx(1.0)
 
 
 @each_goal

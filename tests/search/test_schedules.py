@@ -143,6 +143,20 @@ def test_only_the_latest_of_the_same_length_are_compared() -> None:
     assert decision.budget is not None
 
 
+@pytest.mark.parametrize(("length", "spared"), [(0.25, False), (1.0, False), (3.0, True)])
+def test_for_the_front_a_long_look_spares_what_no_other_beats_in_loss_and_size(
+    length: float, spared: bool
+) -> None:
+    """Of eight of like size all are better for their size, none of them is as small."""
+    for parameters, loss, goes_on in [
+        (6_001, 0.4, spared), (6_000, 0.4, False), (5_999, 0.49, False),
+    ]:  # fmt: skip
+        others = [Judged(parameters, 19, (Look(length, loss, 0.9),))] * 8
+        front = standing([Look(length, 0.5, 0.9)], others, goal="pareto")
+        decision = Looks().next_budget(StudyConfig(), front)
+        assert (decision.budget is not None) == goes_on, (parameters, loss)
+
+
 def test_a_design_that_the_goal_does_not_want_is_trained_no_further() -> None:
     config = StudyConfig(goal="smallest")
     far = standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.6, 0.7, 0.8), goal="smallest")
