@@ -90,7 +90,7 @@ class Looks:
     a look of at least `LONG` epochs, one that none of the latest beats in loss and size.
     """
 
-    screened: float = 1 / 8
+    screened: float = 1 / 4
     kept: float = 1 / 3
     window: int = 60
     alike: int = 8

@@ -74,14 +74,14 @@ def test_the_best_go_on_to_longer_looks_and_to_the_full_training(
 
 
 def test_the_share_that_goes_on() -> None:
-    """One in eight after a look shorter than an epoch, then one in three; the best always."""
+    """One in four after a look shorter than an epoch, then one in three; the best always."""
     schedule = Looks()
     for length, others, rank, goes_on in [
         (0.25, 0, 0, True),
-        (0.25, 6, 0, True),  # the best of 7
+        (0.25, 2, 0, True),  # the best of 3
+        (0.25, 2, 1, False),
         (0.25, 6, 1, False),
-        (0.25, 7, 1, False),
-        (0.25, 15, 1, True),  # 2 of 16
+        (0.25, 7, 1, True),  # 2 of 8
         (1.0, 1, 0, True),
         (1.0, 1, 1, False),
         (1.0, 8, 2, True),  # 3 of 9
@@ -96,7 +96,7 @@ def test_the_share_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "share", "most"), [(0.25, "12%", 0), (1.0, "33%", 2), (3.0, "33%", 2)]
+    ("length", "share", "most"), [(0.25, "25%", 1), (1.0, "33%", 2), (3.0, "33%", 2)]
 )
 def test_for_the_front_designs_are_compared_with_those_of_like_size(
     length: float, share: str, most: int

@@ -542,7 +542,7 @@ def test_a_design_is_looked_at_before_it_is_trained_in_full(looking: Search) -> 
     first, second, *others = [record.state_of(trial) for trial in looking.trials]
     assert (first, second) == ("missed", "missed")
     assert "pruned" in others
-    assert others.count("screened") >= 4  # one in eight goes on
+    assert others.count("screened") >= 4  # one in four goes on
 
 
 def test_studies_end_with_as_many_trained_as_asked_for_and_any_number_screened(
