@@ -145,9 +145,10 @@ BY_CURVE: dict[str, Policy] = {
 
 BY_LOOKS: dict[str, Policy] = {
     "no judging": whole,
-    "looks: 1/8, then 1/3 (in use)": looked_at(Looks()),
+    "looks: 1/4, then 1/3 (in use)": looked_at(Looks()),
     "looks: 1/16, then 1/4": looked_at(Looks(1 / 16, 1 / 4)),
     "looks: 1/8, then 1/4": looked_at(Looks(1 / 8, 1 / 4)),
+    "looks: 1/8, then 1/3": looked_at(Looks(1 / 8, 1 / 3)),
     "looks: 1/8, then 1/2": looked_at(Looks(1 / 8, 1 / 2)),
     "looks: 1/4, then 1/4": looked_at(Looks(1 / 4, 1 / 4)),
     "looks: 1/2, then 1/2": looked_at(Looks(1 / 2, 1 / 2)),

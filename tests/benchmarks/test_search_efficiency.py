@@ -22,7 +22,7 @@ from benchmarks.search_efficiency import (
 )
 from search.looks import Look
 
-IN_USE = "looks: 1/8, then 1/3 (in use)"
+IN_USE = "looks: 1/4, then 1/3 (in use)"
 
 
 def design(quality: float, seed: int = 0) -> Measured:
