@@ -45,8 +45,9 @@ training takes several times as long as the others: 1.25 times that of the assig
 VALUE_WORK = 42
 """Multiply-adds that take as long as a value of a map, which is written and read several times: by
 regression of 90 trainings of `results/table`, 2.85 s an epoch for a million multiply-adds and 0.119
-s for a thousand values (correlation with the measured seconds 0.95). On a faster core, of 50 full
-trainings a model with a term for SiLU has 0.91, this one 0.84: SiLU adds two thirds to a value."""
+s for a thousand values (correlation with the measured seconds 0.95). With AVX-512 it is 0.87
+(35 full trainings of `results/goal-pareto-0` and `default-0`), and 0.92 where a value of a SiLU
+counts for two thirds more."""
 
 _LEAST_WIDTH, _WIDTHS = 2, (4, 32)
 _LARGEST_KERNEL_OF_A_HEAD = 5
