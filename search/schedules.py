@@ -101,7 +101,7 @@ class Looks:
         """The next look, or the full training after the last one."""
         design = standing.design
         lengths = [look for look in config.look_lengths if look < design.epochs]
-        loss = standing.loss(design) if design.looks else 0.0  # if it could not even then be wanted
+        loss = standing.loss(design) if design.looks else 0.0  # before any, the best that could be
         unwanted = standing.goal.why_unwanted(design, loss, standing.passed, config.rules.target)
         if unwanted:
             return Decision(None, unwanted, off_front=standing.goal.keeps_front)
