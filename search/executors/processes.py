@@ -152,6 +152,13 @@ class Processes:
         return Event(worker.key, worker.name, result=Result("died", reason=reason))
 
     def _start(self, name: str) -> _Worker:
+        """Start a worker; once more where what it is forked from has just been killed."""
+        try:
+            return self._begin(name)
+        except EOFError:
+            return self._begin(name)
+
+    def _begin(self, name: str) -> _Worker:
         ours, theirs = self._context.Pipe()
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
             target=_work, args=(theirs, self._machine, self._threads), name=f"worker-{name}"
