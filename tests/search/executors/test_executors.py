@@ -92,6 +92,23 @@ def test_an_unknown_executor_is_a_mistake() -> None:
     assert set(EXECUTORS) >= {"processes", "here"}
 
 
+def test_a_worker_is_started_once_more_where_its_server_was_killed_a_moment_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What multiprocessing says of a fork server that dies while it is asked for a process."""
+    workers: list[str] = []
+
+    def begin(_: Processes, name: str) -> str:
+        workers.append(name)
+        if len(workers) == 1:
+            raise EOFError("unexpected EOF")
+        return name
+
+    monkeypatch.setattr(Processes, "_begin", begin)
+    assert str(Processes(MACHINE, 1)._start("7")) == "7"
+    assert workers == ["7", "7"]
+
+
 @pytest.mark.ci
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_task_has_died() -> None:
