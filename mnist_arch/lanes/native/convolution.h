@@ -47,25 +47,23 @@ class Convolution {
                  float* scratch) const {
     typename Kind::Rows rows(kind, tile + group * kVector, scratch);
     std::vector<BlockSums> block_sums(sums ? kind.blocks.size() : 0);
-    std::vector<RowTask> tasks(kind.blocks.size());
+    std::vector<RowTask> tasks;
+    for (size_t i = 0; i < kind.blocks.size(); ++i) {
+      const Span& block = kind.blocks[i];
+      float* first = result + output_.origin() + block.first * output_.channel + group * kVector;
+      if (sums) block_sums[i].clear(block.size);
+      tasks.push_back({packed, bias ? bias + block.first : nullptr, first,
+                       sums ? &block_sums[i] : nullptr, lower, output_.channel});
+      packed += kind.packed(block);
+    }
     const int middle = sums ? output_.height / 2 : 0;
     for (int step = 0; step < output_.height; ++step) {
       const int row = (middle + step) % output_.height;
       rows.prepare(row);
-      const float* weights = packed;
-      for (size_t i = 0; i < kind.blocks.size(); ++i) {
-        const Span& block = kind.blocks[i];
-        float* first = result + output_.origin() + block.first * output_.channel +
-                       row * output_.row + group * kVector;
-        if (sums && step == 0) block_sums[i].clear(block.size);
-        tasks[i] = {weights, bias ? bias + block.first : nullptr, first,
-                    sums ? &block_sums[i] : nullptr, lower, output_.channel};
-        weights += kind.packed(block);
-      }
       rows.run(tasks.data(), row);
       for (size_t i = 0; i < block_sums.size(); ++i) {
         const Span& block = kind.blocks[i];
-        if (step == 0) take_shift(tasks[i], block, group == 0, valid, sums + block.first);
+        if (step == 0) take_shift(tasks[i], block, row, group == 0, valid, sums + block.first);
         block_sums[i].end_row(block.size);
       }
     }
@@ -79,9 +77,10 @@ class Convolution {
   }
 
   // After the first row, added up without a shift: makes its mean the shift, adds it up again.
-  void take_shift(const RowTask& task, const Span& block, bool first_group, int valid,
+  void take_shift(const RowTask& task, const Span& block, int first_row, bool first_group, int valid,
                   ChannelSums* sums) const {
     BlockSums& row = *task.sums;
+    const float* values = task.output + first_row * output_.row;
     for (int o = 0; o < block.size; ++o) {
       if (first_group)
         sums[o].shift = float(sum_valid(row.row_sum[o], 0, valid) /
@@ -89,7 +88,7 @@ class Convolution {
       row.shift[o] = broadcast(float(sums[o].shift));
       row.row_sum[o] = row.row_square[o] = Vector{};
       for (int column = 0; column < output_.width; ++column)
-        row.add(o, load(task.output + o * output_.channel + column * kTile));
+        row.add(o, load(values + o * output_.channel + column * kTile));
     }
   }
 

@@ -165,6 +165,7 @@ struct Direct {
       task.last_row = std::min(of.kernel, of.input.height + of.padding - row * of.stride);
       for (size_t i = 0; i < of.blocks.size(); ++i) {
         static_cast<RowTask&>(task) = tasks[i];
+        task.output += row * of.output.row;
         for (const Run& run : of.runs_[i]) run.kernel(task, run.column);
       }
     }

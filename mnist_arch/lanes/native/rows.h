@@ -43,11 +43,12 @@ struct BlockSums {
   }
 };
 
-// One row of a block of output channels, of one lane group.
+// The rows of a block of output channels, of one lane group. It is filled once for all rows: copied
+// right after a part of it was stored, it would wait for all stores before that.
 struct RowTask {
   const float* weights; // packed, of this block
   const float* bias;    // of this block, or null
-  float* output;        // its first channel and column
+  float* output;        // its first channel and column, in row 0
   BlockSums* sums;      // or null
   float lower;          // 0 for ReLU, or kNoBound; used only with sums
   long output_channel;

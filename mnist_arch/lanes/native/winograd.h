@@ -289,6 +289,7 @@ struct Winograd {
         quads = std::min(kRun, of.row.quads - quad); // at hand while every block meets them
         for (size_t i = 0; i < of.blocks.size(); ++i) {
           static_cast<RowTask&>(task) = tasks[i];
+          task.output += output_row * of.output.row;
           task.weights_pair = of.packed(of.blocks[i]) / kPairs;
           task.weights_row = task.weights_pair / kKernel;
           task.weights += skipped * task.weights_row;
