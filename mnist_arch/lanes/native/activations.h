@@ -12,10 +12,10 @@ constexpr bool is_smooth(int activation) { return activation >= kSilu; }
 
 // 1 / (1 + e^-x), to about two units in the last place. 2^t is 2^n times a polynomial in the rest r,
 // which is at most 1/2: of degree 5, by least squares weighted until its largest relative error, 9e-8,
-// was least. Held to the range in which 2^t is a normal number; NaN stays.
+// was least. Held to the range in which 2^t is a normal number and `inverse` works; NaN stays.
 LANES_INLINE Vector sigmoid(Vector x) {
   // Opaque: of constants compilers make a comparison and a choice, not a minimum.
-  const Vector least = opaque(broadcast(-126.0f)), most = opaque(broadcast(126.0f));
+  const Vector least = opaque(broadcast(-126.0f)), most = opaque(broadcast(125.0f));
   Vector t = at_least(x * -1.44269504088896341f, least);
   t = most < t ? most : t;
   // Adding 1.5 * 2^23 rounds to an integer; 127 is the exponent's own bias.
@@ -29,7 +29,7 @@ LANES_INLINE Vector sigmoid(Vector x) {
   y = y * r + 6.931470037e-1f;
   y = y * r + 1.0f;
   const BitVector power = reinterpret_cast<BitVector>(shifted) << 23;
-  return 1.0f / (y * reinterpret_cast<Vector>(power) + 1.0f);
+  return inverse(y * reinterpret_cast<Vector>(power) + 1.0f);
 }
 
 struct Activated {

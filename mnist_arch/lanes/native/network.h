@@ -249,9 +249,13 @@ class Network {
     if (!stage.norm.present) return;
     const Layout& map = stage.epilogue.value;
     for (int channel = 0; channel < map.channels; ++channel) {
-      const long first = channel * map.channel;
-      if (smooth) activate_channel(smooth, map, value + first, slopes ? slopes + first : nullptr);
-      if (use_batch_) sum_channel(map, value + first, valid(tile), sums[channel]);
+      float* first = value + channel * map.channel;
+      ChannelSums* total = use_batch_ ? sums + channel : nullptr;
+      if (smooth)
+        activate_channel(smooth, map, first, slopes ? slopes + channel * map.channel : nullptr,
+                         valid(tile), total);
+      else if (total)
+        sum_channel(map, first, valid(tile), *total, [&](long at) { return load(first + at); });
     }
   }
 

@@ -3,25 +3,28 @@
 #pragma once
 
 #include "activations.h"
-#include "maps.h"
+#include "sums.h"
 
 namespace {
 
 // The values of one channel of a map without padding become their activations, `slopes` (or null)
-// gets the derivatives.
+// gets the derivatives, `sums` (or null) the sums over the tile's first `valid` lanes.
 template <int kActivation>
-void activate_channel(const Layout& map, float* values, float* slopes) {
-  const long floats = map.height * map.row;
-  for (long i = 0; i < floats; i += kVector) {
-    const Activated both = activate<kActivation>(load(values + i));
-    store(values + i, both.value);
-    if (slopes) store(slopes + i, both.derivative);
-  }
+void activate_channel(const Layout& map, float* values, float* slopes, int valid, ChannelSums* sums) {
+  const auto finish = [&](long at) __attribute__((always_inline)) {
+    const Activated both = activate<kActivation>(load(values + at));
+    store(values + at, both.value);
+    if (slopes) store(slopes + at, both.derivative);
+    return both.value;
+  };
+  if (sums) return sum_channel(map, values, valid, *sums, finish);
+  for (long at = 0; at < map.height * map.row; at += kVector) finish(at);
 }
 
-inline void activate_channel(int activation, const Layout& map, float* values, float* slopes) {
-  if (activation == kSilu) activate_channel<kSilu>(map, values, slopes);
-  else activate_channel<kHardSwish>(map, values, slopes);
+inline void activate_channel(int activation, const Layout& map, float* values, float* slopes, int valid,
+                             ChannelSums* sums) {
+  if (activation == kSilu) activate_channel<kSilu>(map, values, slopes, valid, sums);
+  else activate_channel<kHardSwish>(map, values, slopes, valid, sums);
 }
 
 } // namespace

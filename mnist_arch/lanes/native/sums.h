@@ -36,24 +36,25 @@ inline void add_to(float* target, const float* part, long floats) {
   for (long i = 0; i < floats; i += kVector) store(target + i, load(target + i) + load(part + i));
 }
 
-// Adds up one channel of a map without padding, over the tile's first `valid` lanes.
-inline void sum_channel(const Layout& map, const float* values, int valid, ChannelSums& total) {
+// Adds up one channel of a map without padding, over the tile's first `valid` lanes. Each vector of
+// `values` is what finish(offset) returns, which is called once for each and may store it first.
+template <class Finish>
+LANES_INLINE void sum_channel(const Layout& map, const float* values, int valid, ChannelSums& total,
+                              const Finish& finish) {
+  const int middle = map.height / 2; // its mean is the shift
   for (int lane = 0; lane < kTile; lane += kVector) {
-    const auto row_sum = [&](int row) {
-      Vector sum{};
-      for (int column = 0; column < map.width; ++column)
-        sum += load(values + row * map.row + long(column) * kTile + lane);
-      return sum;
-    };
+    const auto offset = [&](int row, int column) { return row * map.row + long(column) * kTile + lane; };
+    Vector first{};
+    for (int column = 0; column < map.width; ++column) first += finish(offset(middle, column));
     if (lane == 0)
-      total.shift = float(sum_valid(row_sum(map.height / 2), 0, valid) /
-                          (double(std::min(valid, kVector)) * map.width));
+      total.shift = float(sum_valid(first, 0, valid) / (double(std::min(valid, kVector)) * map.width));
     const Vector shift = broadcast(float(total.shift));
     Vector sum{}, square{};
     for (int row = 0; row < map.height; ++row) {
       Vector in_row{}, square_in_row{};
       for (int column = 0; column < map.width; ++column) {
-        const Vector distance = load(values + row * map.row + long(column) * kTile + lane) - shift;
+        const long at = offset(row, column);
+        const Vector distance = (row == middle ? load(values + at) : finish(at)) - shift;
         in_row += distance, square_in_row += distance * distance;
       }
       sum += in_row, square += square_in_row;

@@ -81,6 +81,22 @@ LANES_INLINE Vector keep_where(IntVector mask, Vector value) {
 // The same for the mask of a comparison, which need not become a vector of its own.
 LANES_INLINE Vector where(IntVector mask, Vector value) { return mask ? value : Vector{}; }
 
+// 1 / value, of a value from 1 to 2^125; NaN stays.
+LANES_INLINE Vector inverse(Vector value) {
+#if LANES_VECTOR == 16
+  // A division of 16 lanes keeps a multiplier busy for 16 cycles. Instead a guess that is off by 5 % at
+  // most (minus the exponent and, taken as linear, the rest), and three steps of Newton's method, each
+  // of which squares the error.
+  const IntVector guess = 0x7EF311C7 - reinterpret_cast<IntVector>(value);
+  Vector result = reinterpret_cast<Vector>(guess);
+#pragma GCC unroll 3
+  for (int step = 0; step < 3; ++step) result += result * (1.0f - value * result);
+  return result;
+#else
+  return 1.0f / value;
+#endif
+}
+
 // Zeros `floats` floats, a multiple of kTile, without a call of memset: it is for short runs.
 LANES_INLINE void clear(float* address, long floats) {
   const Vector zero = opaque(Vector{}); // else compilers make the loop a call
