@@ -84,9 +84,8 @@ LANES_INLINE Vector where(IntVector mask, Vector value) { return mask ? value : 
 // 1 / value, of a value from 1 to 2^125; NaN stays.
 LANES_INLINE Vector inverse(Vector value) {
 #if LANES_VECTOR == 16
-  // A division of 16 lanes keeps a multiplier busy for 16 cycles. Instead a guess that is off by 5 % at
-  // most (minus the exponent and, taken as linear, the rest), and three steps of Newton's method, each
-  // of which squares the error.
+  // A division of 16 lanes is slow. Instead a guess that is off by 5 % at most (minus the exponent and,
+  // taken as linear, the rest), and three steps of Newton's method, each of which squares the error.
   const IntVector guess = 0x7EF311C7 - reinterpret_cast<IntVector>(value);
   Vector result = reinterpret_cast<Vector>(guess);
 #pragma GCC unroll 3
