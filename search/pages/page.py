@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from mnist_arch.references import BASELINE
 from search import files
 from search.config import StudyConfig
 from search.formats import duration, standard_error
@@ -125,9 +126,10 @@ def _study(found: StudyTables) -> dict[str, Any]:
 
 def _meaning(config: StudyConfig) -> str:
     said = (
-        "proven: with fresh seeds, even the 95 % lower bound of the mean reaches the target; "
-        "confirmed: the mean does. passed, one seed: the search alone says so, and of one accuracy "
-        f"on 10,000 images {standard_error(config.rules.target)}."
+        "proven: with fresh seeds, even the 95 % lower bound of the mean reaches the target, "
+        "corrected for the number of designs judged; confirmed: the mean does. passed, one seed: "
+        "the search alone says so, and of one accuracy on 10,000 images "
+        f"{standard_error(config.rules.target)}."
     )
     if config.selected_on_test:
         return said
@@ -174,10 +176,18 @@ def _answers(study: StudyTables) -> list[dict[str, Any]]:
             "accuracy": "" if answer.accuracy is None else f"{answer.accuracy * 100:.2f}",
             "parameters": f"{answer.row['parameters']:,}" if answer.row else "",
             "epochs": answer.row["epochs"] if answer.row else "",
-            "why": "Not tried in this study." if answer is found[-1] else "There is none yet.",
+            "why": _why_no_baseline(study) if answer is found[-1] else "There is none yet.",
         }
         for answer in found
     ]  # fmt: skip
+
+
+def _why_no_baseline(study: StudyTables) -> str:
+    own = study.trials[study.trials["fingerprint"] == BASELINE.fingerprint]
+    refused = own[own["state"] == "rejected"]
+    if refused.empty:
+        return "Not tried in this study."
+    return f"Refused by this study's rules: {refused['parameters'].iloc[0]:,} parameters."
 
 
 def _board_says(shown: int, study: StudyTables, total: int) -> str:

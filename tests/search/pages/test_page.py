@@ -356,6 +356,11 @@ def test_pictures_of_all_figures_are_written_and_equal_each_time(tmp_path: Path)
             ElementTree.parse(one)
 
 
+def test_the_assignments_own_design_may_be_refused() -> None:
+    _, words = page_of(open_study(ROOT / "results" / "class-found"))
+    assert "Refused by this study's rules: 18,430 parameters." in words
+
+
 def test_other_rules_are_everywhere(tmp_path: Path) -> None:
     rules = Rules(parameter_limit=8_000, epoch_limit=16, target=0.99)
     study = a_study(tmp_path, states(16), replace(CONFIG, rules=rules, epochs=None))
