@@ -128,6 +128,7 @@ def test_a_design_whose_worker_is_killed_is_trained_all_the_same(tmp_path: Path)
     assert b"attempt 1 of 3 on worker 0: its process ended with exit status -9" in output
 
 
+@pytest.mark.ci
 def test_a_search_goes_on_when_what_its_workers_are_forked_from_is_killed(tmp_path: Path) -> None:
     arguments = ("--trials", "5", "--workers", "1", "--seed", "7", *QUICK, *ALONE)
     same_though_killed(tmp_path, arguments, fork_servers_of)
