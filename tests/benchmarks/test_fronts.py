@@ -91,6 +91,12 @@ def test_all_are_cut_at_the_epochs_of_the_one_that_trained_fewest() -> None:
     assert between.studies == (1, 1)
 
 
+def test_whole_studies_are_not_cut() -> None:
+    own, its = fronts([PARETO, study("accuracy", (0.991, 2_400, 3, "missed"))], SIZES, whole=True)
+    assert (own.epochs, its.epochs) == (8, 4)
+    assert best(own)[4_000] == (0.994, 3_000)
+
+
 def test_the_difference_is_between_the_means_over_studies_of_pareto_and_of_the_best_goal() -> None:
     """By hand: 99.0 and 99.4 against 99.1 and 98.9, each with a standard error; 98.95 is less."""
     second = study("pareto", (0.994, 2_000, 3, "missed"))
