@@ -114,7 +114,7 @@ def front(study: StudyTables, sizes: Sequence[int], budget: float) -> Front:
 def fronts(
     studies: Sequence[StudyTables], sizes: Sequence[int], whole: bool = False
 ) -> list[Front]:
-    """The fronts of studies at equal epochs, or whole; raises `UserError` where goals are missing."""
+    """The fronts of studies at equal epochs, or whole; `UserError` where goals are missing."""
     goals = {study.config.goal for study in studies}
     if "pareto" not in goals or len(goals) < 2:
         raise UserError(
