@@ -31,24 +31,28 @@ from mnist_arch.recipe import Recipe
 if TYPE_CHECKING:
     import optuna
 
-VERSION = 5
+VERSION = 6
 """Grows with every change of the space; a study refuses to continue under another."""
 
 MOST_BLOCKS = 8
 LEAST_PARAMETERS, MOST_PARAMETERS = 1_500, 20_000
 """Parameters that are proposed, where the rules do not say fewer."""
 
-MOST_WORK = 3_750_000
+MOST_WORK = 4_200_000
 """Work of a training step for one image, in multiply-adds, that a design may have, so that no
-training takes several times as long as the others: 1.25 times that of the assignment's design."""
+training takes several times as long as the others: 1.3 times that of the assignment's design. It
+was twice as much in effect, for SiLU was not counted: of two default searches (`results/default-0`
+and `default-1`) most designs took twice the time of the assignment's, and were no better than those
+of `goal-pareto-0`, which took as long."""
 
-VALUE_WORK = 42
-"""Multiply-adds that take as long as a value of a map, which is written and read several times: by
-regression of 90 trainings of `results/table`, 2.85 s an epoch for a million multiply-adds and 0.119
-s for a thousand values (correlation with the measured seconds 0.95). With AVX-512 it is 0.87
-(35 full trainings of `results/goal-pareto-0` and `default-0`), and 0.92 where a value of a SiLU
-counts for two thirds more."""
+VALUE_WORK, SMOOTH_VALUE_WORK = 52, 87
+"""Multiply-adds that take as long as a value of a map, which is written and read several times; and
+as a value of SiLU or hard swish: by regression of 65 full trainings of `results/default-0`,
+`default-1` and `goal-pareto-0` (lanes, AVX-512), 1.67 s an epoch for a million multiply-adds, 0.087
+s for a thousand values, 0.145 s for a thousand smooth ones. Correlation with the measured seconds
+0.92; 0.87 if all values count alike."""
 
+_SMOOTH = ("silu", "hard_swish")
 _LEAST_WIDTH, _WIDTHS = 2, (4, 32)
 _LARGEST_KERNEL_OF_A_HEAD = 5
 _HALVINGS = 24
@@ -65,20 +69,14 @@ parameters, validation accuracy after 19 epochs 99.51, 99.43 and 99.39 % (three 
 smallest published network, 4,294 in this space, 99.30, 99.35 and 99.43 %."""
 
 _STRIDED_WIDTHS = (16, 16, 32, 16, 24)
-"""Of a convolution and four separable blocks, of which one halves the map by its stride: trial 115
-of `results/class-next`, 4,675 parameters, found from the published layout; test accuracy after 15
-epochs 99.48, 99.46 and 99.44 % (three seeds), that of the larger layout above 99.487 on average. It
-had dropout, which costs 0.07 points at 3,971 parameters: in validation after 19 epochs 99.39,
-99.33, 99.42 and 99.31 % without, 99.32, 99.26, 99.32 and 99.28 % with it (`results/dropout`)."""
+"""Of a convolution of 5x5 and four separable blocks, of which one halves the map by its stride:
+trial 105 of `results/seed-1`, 3,721 parameters, found from a layout that `results/class-next` found
+from the published one; validation accuracy 99.43 %, test accuracy 99.427 % on three seeds."""
 
-_AVERAGED_WIDTHS = (8, 8, 16, 32, 32)
-"""Of a convolution and four separable blocks, two of them of 5x5 behind an average pool: trial 263
-of `results/seed-3` (3,456 parameters, test accuracy 99.420 % on three seeds), but wider behind its
-pool: 7,904 parameters, validation accuracy after 15 epochs 99.55 and 99.42 %, where the larger
-layout above has 99.44 and 99.38 % (`results/class-starts`, two seeds)."""
-
-_LARGEST_AVERAGED = 7_999
-"""Parameters of that layout that were tried: as many as the class's next rules allow."""
+_ROUNDED_WIDTHS = (10, 10, 20, 20, 20, 30)
+"""Of the assignment's layout with SiLU, average pools and a separable last block, which
+`results/goal-pareto-0` found from it: trial 81, 12,368 parameters, validation accuracy 99.51 %, and
+with 10,548 and 9,676 parameters (trials 301 and 170) 99.49 and 99.48 %, one run each."""
 
 DEFAULT_RECIPE_PARAMS: dict[str, Any] = {
     "learning_rate": Recipe().learning_rate,
@@ -157,21 +155,19 @@ class Space:
         return params
 
     def strided_params(self) -> dict[str, Any]:
-        """A small layout that a search of ours found, as large, but without dropout."""
-        return self.separable_params(_STRIDED_WIDTHS, 4_694) | {
-            "blocks": 5, "kernel_5": 5, "activation": "silu", "pool_kind": "stride",
-            "pointwise_1": False,
+        """A small layout that a search of ours found, as large, or as large as is allowed."""
+        return self.separable_params(_STRIDED_WIDTHS, 3_892) | {
+            "blocks": 5, "kernel_1": 5, "kernel_5": 5, "activation": "silu",
+            "pool_kind": "stride", "pointwise_1": False,
         }  # fmt: skip
 
-    def averaged_params(self) -> dict[str, Any]:
-        """A layout that a search of ours found, as large as is allowed, but wider behind its pool.
-
-        Its dropout, of single values behind the first layer and behind the pool's block, stays.
-        """
-        return self.separable_params(_AVERAGED_WIDTHS, _LARGEST_AVERAGED) | {
-            "blocks": 5, "kernel_4": 5, "kernel_5": 5, "padding_1": "same", "padding_2": "same",
-            "activation": "silu", "pool_kind": "average", "pointwise_1": False,
-            "dropout_kind": "element", "dropout_1": True, "dropout_4": True,
+    def rounded_params(self) -> dict[str, Any]:
+        """A large layout that a search of ours found from the assignment's, or as is allowed."""
+        widths = {f"width_{number}": each for number, each in enumerate(_ROUNDED_WIDTHS, 1)}
+        return self.first_params() | widths | {
+            "parameters": min(13_024.0, self._most), "activation": "silu",
+            "pool_kind": "average", "padding_4": "valid", "kind_6": "separable",
+            "dropout_rate": 0.08,
         }  # fmt: skip
 
     def starts(self) -> list[dict[str, Any]]:
@@ -183,7 +179,7 @@ class Space:
         separable = self.separable_params()
         if self._most > _SMALLEST_PUBLISHED:
             separable = self.separable_params(_LARGER_WIDTHS, 6_000)
-        return [self.first_params(), separable, self.strided_params(), self.averaged_params()]
+        return [self.first_params(), separable, self.strided_params(), self.rounded_params()]
 
     @property
     def _most(self) -> float:
@@ -392,7 +388,10 @@ def scaled(
 def work(walked: Plan) -> int:
     """What a training step costs for one image, in multiply-adds; see `VALUE_WORK`."""
     values = sum(math.prod(node.output_shape) for node in walked.nodes if node.macs)
-    return walked.macs + VALUE_WORK * values
+    smooth = sum(
+        math.prod(node.output_shape) for node in walked.nodes if node.activation in _SMOOTH
+    )
+    return walked.macs + VALUE_WORK * values + (SMOOTH_VALUE_WORK - VALUE_WORK) * smooth
 
 
 def _fits(design: Design, parameters: int) -> bool:
