@@ -50,6 +50,9 @@ class Judged:
         return self.full or (self.looks[-1] if self.looks else None)
 
 
+LONG = 3.0
+"""Epochs of a look that says much: after it few designs are left, and a full training is near."""
+
 SMALLEST_LOSS = 1e-6
 """Validation loss, in nats, below which no difference is seen."""
 

@@ -15,7 +15,8 @@ from typing import Protocol
 from search.config import StudyConfig
 from search.formats import counted
 from search.goals import Goal
-from search.looks import Judged
+from search.goals.goal import is_hopeless
+from search.looks import LONG, Judged
 from search.task import Budget
 
 
@@ -43,7 +44,8 @@ class Standing:
 class Decision:
     """What is trained next; nothing where `reason` says why the design is not trained further.
 
-    `off_front`: it is not wanted on the front that the goal keeps, so its like need not be tried.
+    `off_front`: it is too far from the target for the front that the goal keeps, so its like need
+    not be tried.
     """
 
     budget: Budget | None
@@ -65,11 +67,6 @@ class Schedule(Protocol):
         `accuracy` is its validation accuracy after `epoch`; `others` are those of the other
         trainings of the study, by epoch.
         """
-
-
-LONG = 3.0
-"""Epochs of a look from which on the front is kept whole: few designs are left, and the look says
-much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,8 @@ class Looks:
         loss = standing.loss(design) if design.looks else 0.0  # before any, the best that could be
         unwanted = standing.goal.why_unwanted(design, loss, standing.passed, config.rules.target)
         if unwanted:
-            return Decision(None, unwanted, off_front=standing.goal.keeps_front)
+            hopeless = is_hopeless(design, loss, config.rules.target)
+            return Decision(None, unwanted, off_front=standing.goal.keeps_front and hopeless)
         why_not = self._why_not(standing) if design.looks else ""
         if why_not:
             return Decision(None, why_not)

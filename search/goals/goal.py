@@ -21,6 +21,9 @@ TARGET_LOSS_SHARE = 3.4
 """Validation loss in nats for each share of wrong answers near 99.4 %: a round figure; designs of
 `results/first-light` between 99.34 and 99.46 % have 3.3 to 3.8."""
 
+HOPELESS = 4 / 3
+"""How many times the loss of a design at the target is too much: at 99.4 % about 99.2 %."""
+
 
 def typical_loss(parameters: int) -> float:
     """The loss of a good design of so many parameters, as a multiple of that of a very large one.
@@ -123,11 +126,11 @@ class Common:
         return {"parameters": parameters, "structure": sum(broken.values())}
 
 
-def is_hopeless(design: Judged, loss: float, target: float, far: float = 4 / 3) -> bool:
+def is_hopeless(design: Judged, loss: float, target: float, far: float = HOPELESS) -> bool:
     """Whether a design, expected to have this loss in nats, is far from the target accuracy.
 
-    That is `far` times the loss that a design at the target has: with a third more, at 99.4 %,
-    about 99.2 %. A look of less than an epoch cannot tell.
+    That is `far` times the loss that a design at the target has. A look of less than an epoch
+    cannot tell.
     """
     if design.longest is None or design.longest.epochs < 1:
         return False

@@ -89,6 +89,19 @@ def test_the_front_ends_far_from_the_target_once_a_design_passes() -> None:
     assert goal.why_unwanted(short, 0.041, passed, 0.994) == ""
 
 
+def test_the_front_doubts_no_longer_what_a_look_of_3_epochs_says() -> None:
+    """The full training is next: it must be expected to be better, and within 0.0204 x 4 / 3."""
+    goal = GOALS["pareto"]
+    passed = [Judged(5_000, 19, full=Look(19, 0.02, 0.994))]
+    large, small = (Judged(size, 19, (Look(3.0, 0.03, 0.99),)) for size in (6_000, 3_000))
+    assert goal.why_unwanted(large, 0.0199, passed, 0.994) == ""
+    assert goal.why_unwanted(large, 0.0201, passed, 0.994) == (
+        "one that passes has 5,000 parameters and a lower loss than is expected of it"
+    )
+    assert goal.why_unwanted(small, 0.0271, passed, 0.994) == ""
+    assert goal.why_unwanted(small, 0.0273, passed, 0.994) == "too far from the target"
+
+
 def test_typical_losses_are_those_that_good_designs_had() -> None:
     """The lowest of their size in `results`: 0.0279 of 2,505, 0.0168 of 9,676 parameters, 0.60."""
     assert typical_loss(9_676) / typical_loss(2_505) == pytest.approx(0.0168 / 0.0279, abs=0.1)

@@ -163,7 +163,7 @@ def test_a_design_that_the_goal_does_not_want_is_trained_no_further() -> None:
     assert Looks().next_budget(config, far).reason == "too far from the target"
 
 
-def test_on_a_front_what_is_not_wanted_is_off_it() -> None:
+def test_on_a_front_what_is_far_from_the_target_is_off_it() -> None:
     passed = [Judged(6_000, 19, full=Look(19, 0.02, 0.994))]
     for goal, off_front in (("pareto", True), ("smallest", False)):
         far = standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.6, 0.7, 0.8), goal=goal)
@@ -172,6 +172,15 @@ def test_on_a_front_what_is_not_wanted_is_off_it() -> None:
         assert decision == Decision(None, "too far from the target", off_front)
     beaten = standing([Look(1.0, 0.5, 0.9)], looked_at(1.0, 0.1, 0.2), goal="pareto")
     assert not Looks().next_budget(StudyConfig(), beaten).off_front
+
+
+def test_on_a_front_what_is_beaten_but_near_the_target_may_still_be_changed() -> None:
+    passed = [Judged(6_000, 19, full=Look(19, 0.015, 0.996))]
+    near = replace(standing(goal="pareto"), passed=passed, loss=lambda _: 0.02)
+    design = Judged(7_000, 19, (Look(3.0, 0.03, 0.99),))
+    decision = Looks().next_budget(StudyConfig(), replace(near, design=design))
+    assert decision.reason.startswith("one that passes has 6,000 parameters")
+    assert not decision.off_front
 
 
 def test_a_design_that_the_goal_cannot_want_is_not_even_looked_at() -> None:
