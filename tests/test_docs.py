@@ -155,7 +155,7 @@ def test_readme_is_short_and_every_page_has_a_figure() -> None:
 
 
 def test_the_numbers_of_readme_are_those_of_the_committed_study() -> None:
-    study = open_study(ROOT / "results" / "default-0")
+    study = open_study(ROOT / "results" / "search-0")
     runs = study.tables["confirmations"].groupby("trial")["test_accuracy"]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     finalists = study.tables["finalists"]
@@ -172,3 +172,17 @@ def test_the_numbers_of_readme_are_those_of_the_committed_study() -> None:
         f"{states['passed'] + states['missed']} were trained in full, {states['passed']} passed"
         in (text)
     )
+
+
+def test_readme_says_the_answers_of_the_same_search_with_other_seeds() -> None:
+    smallest, accurate, own = [], [], []
+    for seed in (1, 2, 3):
+        finalists = open_study(ROOT / "results" / f"search-{seed}").tables["finalists"]
+        found = finalists[finalists["confirmed"] & ~finalists["baseline"]]
+        smallest.append(f"{found['parameters'].min():,}")
+        is_most_accurate = found["answers"].fillna("").str.contains("most accurate")
+        accurate.append(f"{found[is_most_accurate]['test_accuracy'].item() * 100:.3f}")
+        own.append(f"{finalists[finalists['baseline']]['test_accuracy'].item() * 100:.3f}")
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    for values in (smallest, accurate, own):
+        assert f"{values[0]}, {values[1]} and {values[2]}" in text, values
