@@ -10,8 +10,8 @@ from search.goals.goal import HOPELESS, Common, Direction, is_hopeless
 from search.looks import LONG, Judged
 
 UNSURE = 0.1
-"""By what share a predicted loss may be too high after a look of less than `LONG` epochs: more than
-it errs after one of 3, so that a short look alone ends no good design."""
+"""By what share a predicted loss may be too high after a look of less than `LONG` epochs: about as
+much as it errs after one of 3, and a shorter one errs more."""
 
 FAR = 1.75
 """How many times the loss of a design at the target is too much to be trained further after such a
