@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -45,7 +45,7 @@ def accuracy_against_parameters(study: StudyTables) -> Figure:
     figure.add_trace(_dots(done[states == "missed"], "missed the target", ORANGE, 7))
     figure.add_trace(_dots(done[states == "passed"], "passed", BLUE, 9))
     _add_front(figure, whole)
-    _add_confirmed(figure, study)
+    _add_judged(figure, study)
     top = [_top(whole, done), rules.target * 100]
     says_published = ""
     if study.config.dataset == "mnist":
@@ -135,23 +135,30 @@ def front_of(whole: pd.DataFrame) -> pd.DataFrame:
     return kept.drop_duplicates("parameters").sort_values("parameters")
 
 
-def _add_confirmed(figure: go.Figure, study: StudyTables) -> None:
+def _add_judged(figure: go.Figure, study: StudyTables) -> None:
+    """The designs that fresh seeds judged: filled squares for confirmed ones, hollow for others."""
     rows = [row for row in answers.verdicts(study).values() if row["test_accuracy"] is not None]
-    if not rows:
-        return
+    unseen = "unseen" if any(map(answers.is_by_folds, rows)) else "the test"
+    for word, symbol, confirmed in (
+        ("confirmed", "square", True), ("not confirmed", "square-open", False),
+    ):  # fmt: skip
+        mine = [row for row in rows if bool(row["confirmed"]) is confirmed]
+        if mine:
+            name = f"{word} on {unseen} images (mean, lower bound)"
+            figure.add_trace(_squares(mine, name, symbol))
+
+
+def _squares(rows: Sequence[answers.Row], name: str, symbol: str) -> go.Scatter:
+    """One mark a design with final runs: their mean, and the bar down to its lower bound."""
     means = np.array([row["test_accuracy"] for row in rows]) * 100
     lows = np.array([row["lower_bound"] or row["test_accuracy"] for row in rows]) * 100
     texts = [f"{_hover(row)}<br>{answers.sureness(row)}, {row['seeds']} seeds" for row in rows]
-    unseen = "unseen" if any(map(answers.is_by_folds, rows)) else "the test"
-    figure.add_trace(
-        go.Scatter(
-            x=[row["parameters"] for row in rows], y=means, mode="markers", text=texts,
-            name=f"confirmed on {unseen} images (mean, lower bound)",
-            error_y={"type": "data", "array": np.zeros(len(rows)), "arrayminus": means - lows,
-                     "thickness": 2.5, "width": 4},
-            marker={"color": GREEN, "symbol": "square", "size": 10},
-            hovertemplate="%{text}<br>%{x:,} parameters, mean %{y:.3f} %<extra></extra>",
-        )
+    return go.Scatter(
+        x=[row["parameters"] for row in rows], y=means, mode="markers", text=texts, name=name,
+        error_y={"type": "data", "array": np.zeros(len(rows)), "arrayminus": means - lows,
+                 "thickness": 2.5, "width": 4},
+        marker={"color": GREEN, "symbol": symbol, "size": 10},
+        hovertemplate="%{text}<br>%{x:,} parameters, mean %{y:.3f} %<extra></extra>",
     )  # fmt: skip
 
 

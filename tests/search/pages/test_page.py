@@ -19,7 +19,7 @@ from mnist_arch.references import BASELINE
 from mnist_arch.rules import Rules
 from search import ConfirmConfig, RunConfig, StudyConfig, open_study, report, search
 from search.pages import after, answers, choices, leaderboard
-from search.pages.accuracy import front_of
+from search.pages.accuracy import accuracy_against_parameters, front_of
 from search.pages.figures import figures
 from search.pages.page import html, write_report
 from search.pages.published import published
@@ -177,6 +177,20 @@ def test_the_front_is_what_no_other_beats(tmp_path: Path) -> None:
         else:
             same = front["trial"] == row.trial
             assert not same.any()
+
+
+def test_dropped_finalists_are_hollow_squares() -> None:
+    figure = accuracy_against_parameters(open_study(ROOT / "results" / "search-3"))
+    assert figure.plot is not None
+    squares = {
+        mark.marker.symbol: (mark.name, sorted(mark.x))
+        for mark in figure.plot.data
+        if "square" in str(mark.marker.symbol)
+    }
+    assert squares == {
+        "square": ("confirmed on the test images (mean, lower bound)", [4_099, 17_214, 18_430]),
+        "square-open": ("not confirmed on the test images (mean, lower bound)", [3_009]),
+    }
 
 
 def test_every_column_of_the_board_is_the_tables(tmp_path: Path) -> None:
