@@ -20,7 +20,12 @@ from search.tables.trials import rows_of
 from tests.search.commands import ROOT, environment
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md"]
+LINKED = [
+    *PAGES,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "results" / "README.md",
+    ROOT / "results" / "NOTES.md",
+]
 
 LONG = re.compile(
     r"--device cuda|env:STUDIES|--executor ray|--warm-start|--dataset fashion|-m benchmarks\."
