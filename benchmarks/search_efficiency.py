@@ -59,7 +59,6 @@ class Measured:
     curve: tuple[float, ...]
     full: Look
     second: float
-    macs: int = 600_000
 
     @property
     def accuracy(self) -> float:
@@ -115,7 +114,7 @@ def looked_at(schedule: Looks) -> Policy:
 
         def spend(index: int) -> Spent:
             design = designs[index]
-            judged, epochs = Judged(design.parameters, int(FULL), macs=design.macs), 0.0
+            judged, epochs = Judged(design.parameters, int(FULL)), 0.0
             predict = Predictor([each for each in seen if each.full]).loss
             while True:
                 standing = Standing(judged, list(seen), [], GOALS["accuracy"], predict)
@@ -171,7 +170,7 @@ def read_table(folder: Path) -> list[Measured]:
     curves = epochs[(epochs["budget_epochs"] == FULL) & (epochs["seed"] == 1)]
     found = [
         measured(int(row["parameters"]), trainings[trainings["design"] == row["design"]],
-                 curves[curves["design"] == row["design"]], int(row["macs"]))
+                 curves[curves["design"] == row["design"]])
         for _, row in designs.iterrows()
     ]  # fmt: skip
     complete = [each for each in found if each is not None]
@@ -183,9 +182,7 @@ def read_table(folder: Path) -> list[Measured]:
     return complete
 
 
-def measured(
-    parameters: int, trainings: pd.DataFrame, curve: pd.DataFrame, macs: int
-) -> Measured | None:
+def measured(parameters: int, trainings: pd.DataFrame, curve: pd.DataFrame) -> Measured | None:
     """One design of the table; None where one of its trainings is missing or has failed."""
     done = trainings[trainings["outcome"] == "finished"].sort_values("budget_epochs")
     looks = {
@@ -200,7 +197,7 @@ def measured(
     short = tuple(look for (epochs, _), look in looks.items() if epochs < FULL)
     accuracies = tuple(curve.sort_values("epoch")["validation_accuracy"].tolist())
     second = looks[FULL, 2].accuracy
-    return Measured(parameters, short, accuracies, looks[FULL, 1], second, macs)
+    return Measured(parameters, short, accuracies, looks[FULL, 1], second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +230,7 @@ def replay(designs: Sequence[Measured], policy: Policy, epochs: float) -> Replay
 def alike(designs: Sequence[Measured], count: int, seed: int) -> list[Measured]:
     """Made-up designs whose figures have the distributions and rank correlations of these."""
     known = np.array([
-        (d.parameters, d.macs, *(look.loss for look in d.looks), d.full.loss, d.accuracy, d.second)
+        (d.parameters, *(look.loss for look in d.looks), d.full.loss, d.accuracy, d.second)
         for d in designs
     ])  # [designs, figures]  # fmt: skip
     ranks = stats.rankdata(known, axis=0) / (len(known) + 1)
@@ -245,10 +242,10 @@ def alike(designs: Sequence[Measured], count: int, seed: int) -> list[Measured]:
     columns = [np.quantile(*each) for each in zip(known.T, shares.T, strict=True)]
     lengths = [look.epochs for look in designs[0].looks]
     made = []
-    for parameters, macs, *losses, loss, accuracy, second in np.column_stack(columns).tolist():
+    for parameters, *losses, loss, accuracy, second in np.column_stack(columns).tolist():
         looks = tuple(Look(*of, math.nan) for of in zip(lengths, losses, strict=True))
         full = Look(FULL, loss, accuracy)
-        made.append(Measured(round(parameters), looks, (), full, second, round(macs)))
+        made.append(Measured(round(parameters), looks, (), full, second))
     return made
 
 

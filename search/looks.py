@@ -34,15 +34,13 @@ class Look:
 class Judged:
     """A design as goals and schedules see it: its size, its length and its looks, shortest first.
 
-    `epochs` is the length of its full training, `full` that training, once it is done; `macs` are
-    the multiply-adds of one image.
+    `epochs` is the length of its full training, `full` that training, once it is done.
     """
 
     parameters: int
     epochs: int
     looks: tuple[Look, ...] = ()
     full: Look | None = None
-    macs: int = 600_000
 
     @property
     def longest(self) -> Look | None:
@@ -56,44 +54,41 @@ LONG = 3.0
 SMALLEST_LOSS = 1e-6
 """Validation loss, in nats, below which no difference is seen."""
 
-PRIOR_WEIGHT = 10.0
-"""How many designs the prior counts for."""
+TYPICAL = {0.25: -1.80, 1.0: -2.85, 3.0: -3.35, 19.0: -3.80}
+"""The log of a middling validation loss, in nats, of complete trainings of so many epochs."""
 
-_PRIOR = (
-    (0.25, -1.80, 0.25, -0.20, -0.15),
-    (1.0, -2.85, 0.55, -0.13, -0.12),
-    (3.0, -3.35, 0.75, -0.09, -0.08),
-    (8.0, -3.60, 0.90, -0.05, -0.03),
-    (19.0, -3.73, 1.00, 0.0, 0.0),
-)
-"""What a study expects before it has seen anything of its own, for complete trainings of so many
-epochs: the typical log of the validation loss of a good design of 6,000 parameters and 600,000
-multiply-adds; by how much the log of a full training's loss follows it; by how much that falls as
-log parameters and log multiply-adds grow by 1. A design of few multiply-adds, which halves its map
-early, starts quickly and ends high: between looks of 1 and of 3 epochs, in 78 designs of five
-searches (two of them not kept), the log loss fell by 0.06 for each, between 1 epoch and the full
-training, in 15, by 0.13.
-The others by a regression of nine designs of 1,486 to 18,430 parameters that were trained for 3 and
-for 19 epochs (standard deviation of the rest 0.04), rounded; a quarter of an epoch against one in
-`results/table` and looks of 1 and 3 epochs in `results/front` led to the shorter ones, by eye; that
-of 8 epochs is a guess. Between these lengths by the log of the epochs."""
+STEPS = {
+    (0.25, 1.0): (-0.84, 1.02, 0.14),
+    (1.0, 3.0): (-1.00, 1.33, 0.085),
+    (3.0, 19.0): (-0.96, 1.28, 0.088),
+}
+"""What a training is expected to show after a shorter one, of these lengths: its log loss above the
+middling one is level + follows log(1 + loss / middling loss) + size 6,000 / parameters.
 
-_SIZE, _MACS = 6_000, 600_000
-"""Parameters and multiply-adds at which they make no difference to the prior."""
+By regressions over all designs of the studies and the table in `results`, 1,163, 515 and 245 of
+them (`python -m benchmarks.predictions results/*/`). A good look says less than a poor one, for
+there is a loss that no network gets below: hence the sum in the logarithm. Multiply-adds, the
+activation, a second look: none of them adds anything.
+"""
+
+_SIZE = 6_000
+
+OWN_WEIGHTS = (2.0, 30.0, 30.0)
+"""How many designs the expectation counts for, against what a study's own full trainings say of its
+level, and of how it goes with the look and with the size. Other images have another level soon."""
 
 
 @dataclass(slots=True)
 class Predictor:
     """Predicts the validation loss after a full training from a shorter one.
 
-    For each pair of lengths a linear regression of log loss on log loss, log parameters and log
-    multiply-adds, fitted to the designs that had both, with a prior that counts as `PRIOR_WEIGHT`
-    of them: ridge regression towards the prior's line (Bishop, Pattern Recognition and Machine
-    Learning, 3.3).
+    It is the loss that is expected by what earlier studies showed (`expected_log_loss`), corrected
+    by what the study's own designs showed that had both trainings: a ridge regression of the log of
+    the one over the other (Bishop, Pattern Recognition and Machine Learning, 3.1.4).
     """
 
     seen: Sequence[Judged] = ()
-    _lines: dict[tuple[float, float], NDArray[np.float64]] = field(default_factory=dict)
+    _corrections: dict[tuple[float, int], NDArray[np.float64]] = field(default_factory=dict)
 
     def loss(self, design: Judged) -> float:
         """The validation loss, in nats, that a design's full training has or is expected to have.
@@ -105,39 +100,65 @@ class Predictor:
             return math.inf
         if look is design.full:
             return look.loss
-        line = self._line(look.epochs, float(design.epochs))
-        return math.exp(float(line @ _features(look, design)))
+        expected = expected_log_loss(look, design.parameters, design.epochs)
+        correction = self._correction(look.epochs, design.epochs)
+        return math.exp(expected + float(correction @ _features(look, design)))
 
-    def _line(self, short: float, long: float) -> NDArray[np.float64]:
-        if (short, long) not in self._lines:
-            self._lines[short, long] = self._fit(short, long)
-        return self._lines[short, long]
+    def _correction(self, short: float, long: int) -> NDArray[np.float64]:
+        if (short, long) not in self._corrections:
+            self._corrections[short, long] = self._fit(short, long)
+        return self._corrections[short, long]
 
-    def _fit(self, short: float, long: float) -> NDArray[np.float64]:
-        """Coefficients of 1, and of log loss, log parameters and log multiply-adds, centred."""
-        prior = np.array([_prior(long)[0], *_prior(short)[1:]])
-        rows, targets = [], []
-        for design in self.seen:
-            before = next((look for look in design.looks if look.epochs == short), None)
-            full = design.full
-            if before is not None and full is not None and design.epochs == long:
-                rows.append(_features(before, design))
-                targets.append(math.log(full.loss))
-        features = np.array(rows).reshape(-1, 4)
-        gram = features.T @ features + PRIOR_WEIGHT * np.diag([0.2, 0.3, 0.3, 0.3])
-        residuals = np.array(targets) - features @ prior
-        return np.asarray(prior + np.linalg.solve(gram, features.T @ residuals))
+    def _fit(self, short: float, long: int) -> NDArray[np.float64]:
+        """Coefficients of the features, from designs with trainings of these lengths."""
+        pairs = [
+            (design, look, math.log(design.full.loss))
+            for design in self.seen
+            for look in design.looks
+            if look.epochs == short and design.full is not None and design.epochs == long
+        ]
+        rows = np.array([_features(look, design) for design, look, _ in pairs])
+        rows = rows.reshape(-1, len(OWN_WEIGHTS))  # [designs, features]
+        over = [
+            log - expected_log_loss(look, design.parameters, long) for design, look, log in pairs
+        ]
+        return np.linalg.solve(rows.T @ rows + np.diag(OWN_WEIGHTS), rows.T @ np.array(over))
 
 
 def _features(look: Look, design: Judged) -> NDArray[np.float64]:
-    return np.array([
-        1.0, math.log(look.loss) - _prior(look.epochs)[0], math.log(design.parameters / _SIZE),
-        math.log(max(design.macs, 1) / _MACS),
-    ])  # fmt: skip
+    """1, the log loss above the middling one of that length, and 6,000 / parameters."""
+    above = math.log(look.loss) - _middling(look.epochs)
+    return np.array([1.0, above, _SIZE / design.parameters])
+
+
+def expected_log_loss(look: Look, parameters: int, epochs: float) -> float:
+    """The log of the validation loss, in nats, that a longer training is expected to have.
+
+    Step by step through the lengths of `STEPS`, since whoever had a longer training was chosen by
+    the one before; in between by the log of the epochs. What had all of 19 epochs stays as it is.
+    """
+    at, log = look.epochs, math.log(look.loss)
+    for (short, long), step in STEPS.items():
+        if at >= min(long, epochs):
+            continue
+        after = TYPICAL[long] + _above_after(log - _middling(at), parameters, step, at, short, long)
+        if epochs < long:
+            return log + (after - log) * math.log(epochs / at) / math.log(long / at)
+        at, log = long, after
+    return log
+
+
+def _above_after(
+    above: float, parameters: int, step: tuple[float, ...], at: float, short: float, long: float
+) -> float:
+    """The log loss above the middling one after a step; one that begins later follows it closer."""
+    level, follows, size = step
+    whole = level + follows * math.log1p(math.exp(above)) + size * _SIZE / parameters
+    done = max(0.0, math.log(at / short) / math.log(long / short))
+    return (1 - done) * whole + done * above
 
 
 @functools.cache  # asked for sixty designs at every look
-def _prior(epochs: float) -> tuple[float, ...]:
-    """What `_PRIOR` says of a training of so many epochs."""
-    lengths, *columns = zip(*_PRIOR, strict=True)
-    return tuple(float(np.interp(math.log(epochs), np.log(lengths), each)) for each in columns)
+def _middling(epochs: float) -> float:
+    """The log of a middling loss after so many epochs: `TYPICAL`, by the log of the epochs."""
+    return float(np.interp(math.log(epochs), np.log(list(TYPICAL)), list(TYPICAL.values())))

@@ -119,13 +119,12 @@ class TrialRecord:
     def judged(self, full_epochs: int) -> Judged:
         """It as goals and schedules see it; `full_epochs` is the study's full training."""
         assert self.design is not None
-        whole, walked = self.state in TO_THE_END, plan(self.design)
+        whole = self.state in TO_THE_END
         return Judged(
-            walked.parameters,
+            plan(self.design).parameters,
             self.full_epochs or full_epochs,
             tuple(look.look for look in self.looks),
             look_of(self.epochs, float(len(self.epochs))) if whole else None,
-            walked.macs,
         )
 
 

@@ -171,4 +171,4 @@ def _judged(row: Row, lengths: Sequence[float]) -> Judged:
     )
     loss = max(row["validation_loss"], SMALLEST_LOSS)
     full = Look(float(row["epochs"]), loss, row["validation_accuracy"])
-    return Judged(row["parameters"], row["epochs"], looks, full, row["macs"])
+    return Judged(row["parameters"], row["epochs"], looks, full)

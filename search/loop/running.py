@@ -63,7 +63,7 @@ class RunningTrial:
         walked = self.proposal.plan
         assert walked is not None
         looks = tuple(look.look for look in self.looks)
-        return Judged(walked.parameters, self.proposal.epochs, looks, macs=walked.macs)
+        return Judged(walked.parameters, self.proposal.epochs, looks)
 
     def seed(self, study_seed: int) -> int:
         """The seed of the training that it is at; each look has its own."""

@@ -127,16 +127,14 @@ def test_a_table_is_read_and_what_is_not_complete_left_out(tmp_path: Path) -> No
     write(tmp_path, 22, leave_out=1)
     found = read_table(tmp_path)
     assert len(found) == 21
-    assert (found[0].parameters, found[0].macs) == (5_000, 400_000)
+    assert found[0].parameters == 5_000
     assert [look.epochs for look in found[0].looks] == [0.25, 1, 3]
     assert found[0].curve == tuple(epoch / 20 for epoch in range(1, 20))
 
 
 def test_a_training_that_failed_leaves_its_design_out() -> None:
     rows = pd.DataFrame({"outcome": ["diverged"], "budget_epochs": [19.0], "seed": [1]})
-    assert (
-        measured(5_000, rows, pd.DataFrame({"epoch": [], "validation_accuracy": []}), 10**6) is None
-    )
+    assert measured(5_000, rows, pd.DataFrame({"epoch": [], "validation_accuracy": []})) is None
 
 
 @pytest.mark.parametrize(

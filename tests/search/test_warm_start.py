@@ -162,7 +162,7 @@ def test_the_predictor_knows_what_the_looks_of_before_said(
     first = rows_of(after.trials)[1]
     looked = Judged(
         first["parameters"], 2,
-        (Look(0.25, first["look_0.25_loss"], first["look_0.25_accuracy"]),), macs=first["macs"],
+        (Look(0.25, first["look_0.25_loss"], first["look_0.25_accuracy"]),),
     )  # fmt: skip
     assert first["predicted_loss"] == round(Predictor(pairs).loss(looked), 6)
     assert not math.isclose(first["predicted_loss"], Predictor().loss(looked), rel_tol=0.01)
