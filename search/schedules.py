@@ -25,8 +25,8 @@ class Standing:
     """A design among the others of its study, when it is decided whether to train it further.
 
     `others` are those that were looked at before, in the order of their trials, without the
-    assignment's own; `passed` are the designs that pass. `loss` predicts the validation loss of a
-    full training.
+    assignment's own; `passed` are the designs that pass. `loss` is the validation loss that a full
+    training of another seed is expected to have.
     """
 
     design: Judged
@@ -99,7 +99,8 @@ class Looks:
         design = standing.design
         lengths = [look for look in config.look_lengths if look < design.epochs]
         loss = standing.loss(design) if design.looks else 0.0  # before any, the best that could be
-        unwanted = standing.goal.why_unwanted(design, loss, standing.passed, config.rules.target)
+        passed = [_as_expected(other, standing.loss(other)) for other in standing.passed]
+        unwanted = standing.goal.why_unwanted(design, loss, passed, config.rules.target)
         if unwanted:
             hopeless = is_hopeless(design, loss, config.rules.target)
             return Decision(None, unwanted, off_front=standing.goal.keeps_front and hopeless)
@@ -143,6 +144,12 @@ def _nearest(design: Judged, others: Sequence[Judged]) -> list[Judged]:
     """These designs, those nearest to a design in the logarithm of their parameters first."""
     size = math.log(design.parameters)
     return sorted(others, key=lambda other: abs(math.log(other.parameters) - size))
+
+
+def _as_expected(design: Judged, loss: float) -> Judged:
+    """A design with the loss that another seed is expected to have: its own may have been lucky."""
+    assert design.full is not None
+    return replace(design, full=replace(design.full, loss=loss))
 
 
 def _length(design: Judged) -> float:

@@ -76,7 +76,8 @@ class Goal(Protocol):
     ) -> str:
         """Why a design need not be trained further, whatever its merit; nothing if it may be.
 
-        `passed` are the designs that pass so far, `target` the validation accuracy to reach.
+        `passed` are the designs that pass so far, each with the loss that another seed of its full
+        training is expected to have; `target` is the validation accuracy to reach.
         """
 
     def constraints(self, rejections: Sequence[Rejection]) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from search import record
 from search.config import StudyConfig
 from search.goals import GOALS
@@ -42,11 +44,11 @@ def state_after(config: StudyConfig, running: RunningTrial, result: Result) -> s
 def told(
     config: StudyConfig, history: History, running: RunningTrial, state: str, result: Result
 ) -> tuple[float, ...] | None:
-    """What Optuna is told: by the full training, or by what the looks predict of it; or nothing."""
-    judged, goal = running.judged, GOALS[config.goal]
+    """What Optuna is told: by what the looks and the full training lead to expect; or nothing."""
+    judged = running.judged
     if state in record.TO_THE_END:
         assert running.budget is not None
-        return goal.values(judged, record.look_of(result.epochs, running.budget.length).loss)
-    if running.looks and state in ("pruned", "screened"):
-        return goal.values(judged, history.predictor.loss(judged))
-    return None
+        judged = replace(judged, full=record.look_of(result.epochs, running.budget.length))
+    elif not running.looks or state not in ("pruned", "screened"):
+        return None
+    return GOALS[config.goal].values(judged, history.predictor.loss(judged))

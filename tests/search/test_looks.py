@@ -15,8 +15,17 @@ def seen(parameters: int, short: float, final: float, length: float = 1.0) -> Ju
     return Judged(parameters, 19, (Look(length, short, 0.9),), Look(19.0, final, 0.99))
 
 
-def test_a_full_training_is_its_own_prediction() -> None:
-    assert Predictor().loss(seen(5_000, 0.06, 0.0213)) == 0.0213
+def test_a_full_training_alone_is_its_own_prediction() -> None:
+    assert Predictor().loss(Judged(5_000, 19, (), Look(19.0, 0.0213, 0.99))) == 0.0213
+
+
+def test_a_full_training_that_did_better_than_its_look_said_was_lucky_too() -> None:
+    """Another seed is expected between the two, 0.6 of the way to what was measured, in logs."""
+    lucky = seen(5_000, 0.06, 0.018)
+    by_look = Predictor().loss(Judged(5_000, 19, lucky.looks))
+    assert by_look > 0.019
+    between = 0.4 * math.log(by_look) + 0.6 * math.log(0.018)
+    assert Predictor().loss(lucky) == pytest.approx(math.exp(between))
 
 
 def test_nothing_is_expected_of_a_design_without_looks() -> None:
