@@ -10,7 +10,10 @@ each study predicted by the lines of the others. The second says how full traini
 were predicted from looks of 3, in per cent of the loss: by each study when it ran; by the search as
 it is now, which learns from the study's own full trainings as they end; and, so that nothing is
 judged by what it was made from, by the line of the others alone. *Too low* is how far losses lay
-above what was expected, on average; the error is the root mean square.
+above what was expected, on average; the error is the root mean square. Last comes how much a full
+training counts against what its look of 3 epochs led to expect, for what another seed shows: by
+regressions of the log loss of the second seed of a table, and of the mean test loss of the fresh
+seeds of a confirmation, on the logs of both.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.curves import FULL
-from search.looks import STEPS, TYPICAL, Judged, Look, Predictor
+from search.looks import STEPS, TYPICAL, Judged, Look, Predictor, expected_log_loss
 from search.record import TO_THE_END
 from search.tables.trials import rows_of
 
@@ -39,6 +42,9 @@ LARGE = 10_000
 
 LAST = (3.0, FULL)
 """The step that a search takes before a full training."""
+
+LEAST_SHOWN = 10
+"""Pairs of seeds with which a weight is told."""
 
 Array = NDArray[np.float64]
 
@@ -206,6 +212,60 @@ def _told(errors: Array) -> str:
     return f"{100 * errors.mean():+.1f}, {100 * math.sqrt(np.mean(errors**2)):.1f}"
 
 
+Shown = tuple[float, float, float]
+"""Logs of a design's losses: expected after its look of 3 epochs, of its full training, of another
+seed."""
+
+
+def second_seeds(folders: Sequence[Path]) -> list[Shown]:
+    """Of tables: each of the two seeds of a design once as the other one."""
+    shown = []
+    for folder in folders:
+        if not (folder / "designs.csv").is_file():
+            continue
+        sizes = pd.read_csv(folder / "designs.csv", dtype={"design": "str"}).set_index("design")
+        trainings = pd.read_csv(folder / "trainings.csv", dtype={"design": "str"})
+        done = trainings[trainings["outcome"] == "finished"]
+        by_seed = done.pivot_table(
+            index="design", columns=["budget_epochs", "seed"], values="validation_loss"
+        )
+        whole = by_seed.reindex(columns=[(LAST[0], 1), (FULL, 1), (FULL, 2)]).dropna()
+        for name, (look, one, other) in zip(whole.index, whole.to_numpy(), strict=True):
+            size = int(sizes["parameters"][name])
+            expected = expected_log_loss(Look(LAST[0], look, math.nan), size, FULL)
+            shown += [(expected, math.log(a), math.log(b)) for a, b in ((one, other), (other, one))]
+    return shown
+
+
+def fresh_seeds(folders: Sequence[Path]) -> list[Shown]:
+    """Of studies: each finalist with two fresh seeds or more, judged on the test images."""
+    shown = []
+    for folder in folders:
+        if not (folder / "confirmations.csv").is_file():
+            continue
+        runs = pd.read_csv(folder / "confirmations.csv")
+        trials = pd.read_csv(folder / "trials.csv")
+        if "judge" not in runs or "look_3_loss" not in trials:
+            continue
+        done = runs[(runs["judge"] == "test") & (runs["state"] == "done")]
+        losses = done.groupby("trial")["test_loss"].agg(["mean", "count"])
+        for row in rows_of(trials.merge(losses, left_on="trial", right_index=True)):
+            is_whole = row["state"] in TO_THE_END and row["epochs"] == FULL
+            if is_whole and row["count"] > 1 and row["look_3_loss"] is not None:
+                look = Look(LAST[0], row["look_3_loss"], math.nan)
+                expected = expected_log_loss(look, int(row["parameters"]), FULL)
+                shown.append((expected, math.log(row["validation_loss"]), math.log(row["mean"])))
+    return shown
+
+
+def weight(shown: Sequence[Shown]) -> float:
+    """How much the full training counts against what was expected, from 0 to 1."""
+    expected, measured, other = np.array(shown).T
+    rows = np.column_stack([np.ones(len(shown)), expected, measured])
+    _, of_expected, of_measured = _fitted(rows, other)
+    return float(of_measured / (of_expected + of_measured))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print both tables; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -226,6 +286,12 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, width=120)
     console.print(lines_table(designs))
     console.print(errors_table(designs))
+    for name, shown in (
+        ("random designs, two seeds", second_seeds(options.folders)),
+        ("finalists of searches, fresh seeds", fresh_seeds(options.folders)),
+    ):
+        if len(shown) > LEAST_SHOWN:
+            console.print(f"A full training counts {weight(shown):.2f}: {name} ({len(shown)})")
     return 0
 
 

@@ -80,9 +80,9 @@ level, and of how it goes with the look and with the size. Other images have ano
 
 FULL_WEIGHT = 0.6
 """How much the log loss of a design's full training counts against what its looks predicted, for
-what another seed would show. Of random designs with two seeds (31 in `results/table`) it counts
-0.8. Of 30 that searches chose by it, against the mean loss of their fresh seeds, 0.43 of the two
-together: the best of many full trainings were lucky ones."""
+what another seed would show: between 0.81, of random designs with two seeds, and 0.43, of 30 that
+searches chose by it, against the mean of their fresh seeds (`python -m benchmarks.predictions
+results/*/`): the best of many full trainings were lucky ones."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.predictions import LAST, as_now, both, line, main, read
+from benchmarks.predictions import (
+    LAST,
+    as_now,
+    both,
+    fresh_seeds,
+    line,
+    main,
+    read,
+    second_seeds,
+    weight,
+)
 from search.looks import Judged, Predictor
 
 
@@ -39,9 +49,11 @@ def write_table(folder: Path, count: int, seed: int) -> None:
     losses = {0.25: "look_0.25_loss", 1.0: "look_1_loss", 3.0: "look_3_loss",
               19.0: "validation_loss"}  # fmt: skip
     trainings = [
-        pd.DataFrame({"design": names, "budget_epochs": epochs, "seed": 1, "outcome": "finished",
+        pd.DataFrame({"design": names, "budget_epochs": epochs, "seed": seed, "outcome": "finished",
                       "validation_loss": rows[column]})
         for epochs, column in losses.items()
+        for seed in (1, 2)
+        if seed == 1 or epochs == 19
     ]  # fmt: skip
     pd.concat(trainings).to_csv(folder / "trainings.csv", index=False)
 
@@ -98,11 +110,37 @@ def test_the_search_learns_from_its_own_study_alone(folders: list[Path]) -> None
     assert np.abs(errors[100:200]).mean() < 0.03
 
 
+def test_a_full_training_counts_as_much_as_it_tells() -> None:
+    """Where another seed lies a quarter of the way from what was expected to what was measured."""
+    generator = np.random.default_rng(3)
+    expected, measured = generator.normal(-3.9, 0.1, (2, 500))
+    other = 0.2 + 0.75 * expected + 0.25 * measured
+    shown = list(zip(expected, measured, other, strict=True))
+    assert weight(shown) == pytest.approx(0.25)
+
+
+def test_each_seed_of_a_table_is_once_the_other_one(folders: list[Path]) -> None:
+    shown = second_seeds(folders)
+    assert len(shown) == 100
+    assert all(measured == other for _, measured, other in shown)  # both seeds were made equal
+
+
+def test_finalists_are_those_with_two_fresh_seeds_on_the_test_images(tmp_path: Path) -> None:
+    trials(4, 0).assign(trial=range(4)).to_csv(tmp_path / "trials.csv", index=False)
+    runs = [(0, "test", 0.02), (0, "test", 0.03), (1, "test", 0.02), (2, "folds", 0.02),
+            (2, "folds", 0.02), (3, "test", 0.04), (3, "test", 0.04)]  # fmt: skip
+    frame = pd.DataFrame(runs, columns=["trial", "judge", "test_loss"]).assign(state="done")
+    frame.to_csv(tmp_path / "confirmations.csv", index=False)
+    others = [other for _, _, other in fresh_seeds([tmp_path])]
+    assert others == pytest.approx([math.log(0.025), math.log(0.04)])
+
+
 def test_both_tables_are_printed(folders: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder) for folder in folders]) == 0
     printed = capsys.readouterr().out
     assert "of studies (400)" in printed
     assert "random, of a table (50)" in printed
+    assert "A full training counts 1.00: random designs, two seeds (100)" in printed
     then = next(row for row in printed.splitlines() if "the study, then" in row)
     assert [float(mean) for mean in re.findall(r"([+-]\S+), ", then)] == pytest.approx(
         [-10, -10], abs=0.3
