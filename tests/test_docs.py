@@ -160,7 +160,7 @@ def test_readme_is_short_and_every_page_has_a_figure() -> None:
 
 
 def test_the_numbers_of_readme_are_those_of_the_committed_study() -> None:
-    study = open_study(ROOT / "results" / "search-0")
+    study = open_study(ROOT / "results" / "again-0")
     runs = study.tables["confirmations"].groupby("trial")["test_accuracy"]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     finalists = study.tables["finalists"]
@@ -179,9 +179,9 @@ def test_the_numbers_of_readme_are_those_of_the_committed_study() -> None:
     )
 
 
-def test_readme_says_the_answers_of_the_same_search_with_other_seeds() -> None:
+def test_readme_says_the_answers_of_five_earlier_searches() -> None:
     smallest, accurate, own = [], [], []
-    for seed in (1, 2, 3, 4):
+    for seed in range(5):
         finalists = open_study(ROOT / "results" / f"search-{seed}").tables["finalists"]
         found = finalists[finalists["confirmed"] & ~finalists["baseline"]]
         smallest.append(f"{found['parameters'].min():,}")
