@@ -65,8 +65,8 @@ STEPS = {
 """What a training is expected to show after a shorter one, of these lengths: its log loss above the
 middling one is level + follows log(1 + loss / middling loss) + size 6,000 / parameters.
 
-By regressions over all designs of the studies and the table in `results`, 1,163, 515 and 245 of
-them (`python -m benchmarks.predictions results/*/`). A good look says less than a poor one, for
+By regressions over all designs of the studies and the table in `results`, then 1,163, 515 and 245
+of them (`python -m benchmarks.predictions results/*/`). A good look says less than a poor one, for
 there is a loss that no network gets below: hence the sum in the logarithm. Multiply-adds, the
 activation, a second look: none of them adds anything.
 """
@@ -80,7 +80,7 @@ level, and of how it goes with the look and with the size. Other images have ano
 
 FULL_WEIGHT = 0.6
 """How much the log loss of a design's full training counts against what its looks predicted, for
-what another seed would show: between 0.81, of random designs with two seeds, and 0.43, of 30 that
+what another seed would show: between 0.81, of random designs with two seeds, and 0.39, of 32 that
 searches chose by it, against the mean of their fresh seeds (`python -m benchmarks.predictions
 results/*/`): the best of many full trainings were lucky ones."""
 
