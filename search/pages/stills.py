@@ -20,9 +20,8 @@ from matplotlib.ticker import MaxNLocator
 SIZE = (9.0, 5.0)
 """Inches of a picture; 110 dots an inch."""
 
-_MARKERS = {
-    "circle": "o", "circle-open": "o", "square": "s", "diamond": "D", "x": "x", "cross": "P",
-}  # fmt: skip
+MARKERS = {"circle": "o", "square": "s", "diamond": "D", "x": "x", "cross": "P"}
+"""matplotlib's markers by plotly's names; those with `-open` are the same, hollow."""
 
 _SETTINGS: Any = {
     "svg.hashsalt": "mnist-arch", "font.size": 10, "axes.spines.top": False,
@@ -112,8 +111,8 @@ def _marks(axis: Axes, trace: Any, x: list[Any], y: list[Any], label: str | None
             bars: dict[str, Any] = {options: both}
             axis.errorbar(x, y, fmt="none", ecolor=_colour(trace), alpha=0.6,
                           linewidth=error.thickness or 1, zorder=1, **bars)  # fmt: skip
-    marker = _MARKERS.get(str(trace.marker.symbol or "circle"), "o")
-    hollow = str(trace.marker.symbol).endswith("-open")
+    symbol = str(trace.marker.symbol or "circle")
+    marker, hollow = MARKERS[symbol.removesuffix("-open")], symbol.endswith("-open")
     size = trace.marker.size if isinstance(trace.marker.size, int | float) else 6
     numbers = trace.marker.color if not isinstance(trace.marker.color, str) else None
     look: dict[str, Any] = {"color": _colour(trace)}

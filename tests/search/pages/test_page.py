@@ -23,6 +23,7 @@ from search.pages.accuracy import accuracy_against_parameters, front_of
 from search.pages.figures import figures
 from search.pages.page import html, write_report
 from search.pages.published import published
+from search.pages.stills import MARKERS
 from search.tables.files import StudyTables
 from tests.search.commands import ROOT
 from tests.search.pages.made import CONFIG, a_study, some_design, states
@@ -191,6 +192,13 @@ def test_dropped_finalists_are_hollow_squares() -> None:
         "square": ("confirmed on the test images (mean, lower bound)", [4_099, 17_214, 18_430]),
         "square-open": ("not confirmed on the test images (mean, lower bound)", [3_009]),
     }
+
+
+def test_a_picture_has_a_mark_for_each_of_a_figures_symbols() -> None:
+    for figure in figures(open_study(ROOT / "results" / "search-3")):
+        for trace in figure.plot.data if figure.plot else ():
+            symbol = getattr(getattr(trace, "marker", None), "symbol", None)
+            assert str(symbol or "circle").removesuffix("-open") in MARKERS
 
 
 def test_every_column_of_the_board_is_the_tables(tmp_path: Path) -> None:
