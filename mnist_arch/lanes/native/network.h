@@ -2,10 +2,13 @@
 //
 // Forward, stage by stage: every tile is passed through the epilogue of the stages read and then
 // through this one's convolution, so that the map between them is in the second-level cache; it is
-// not kept. Backward, from the last stage: every tile's gradient goes back through the epilogue, then
-// through the convolution to the stages read; where such a gradient is complete, the sums of the
-// batch norm there are gathered and its result is computed again in one go; then to the weights. Only
-// the values of stages are kept from forward to backward.
+// not kept. Where nothing but batch norm lies between, the convolution's weights take it in, and no
+// map is needed (`pack` and `unfold` in stage.h).
+//
+// Backward, from the last stage: every tile's gradient goes back through the epilogue, then through the
+// convolution to the stages read; where such a gradient is complete, the sums of the batch norm there
+// are gathered and its result is computed again in one go; then to the weights. Only the values of
+// stages are kept from forward to backward.
 #pragma once
 
 #include "schedule.h"
@@ -66,7 +69,8 @@ class Network {
     for (const Schedule::Run& run : schedule_.backward) {
       for (int i : run)
         if (i <= last && stages_[i].norm.present)
-          stages_[i].norm.finish_gradients(tensors[stages_[i].spec.norm], tiles_,
+          stages_[i].norm.finish_gradients(tensors[stages_[i].spec.norm],
+                                           schedule_.is_folded(i) ? 1 : tiles_,
                                            values_of(stages_[i], count_), use_batch_);
       each_tile([&](int tile, int thread) {
         for (int i : run) {
@@ -82,7 +86,7 @@ class Network {
       for (int i : run) {
         if (i > last || !stages_[i].convolves()) continue;
         if (stages_[i].all_tiles && wants_weights(stages_[i], tensors)) add_up_weights(i);
-        write_gradients(stages_[i], tensors[stages_[i].spec.convolution], tiles_, use_batch_);
+        write_gradients(stages_[i], tensors[stages_[i].spec.convolution], tiles_, use_batch_, folded(i));
       }
     }
     return true;
@@ -102,6 +106,7 @@ class Network {
       build(stage, specs[i], source < 0 ? image_ : stages_[source].epilogue.output,
             schedule_.plans[i].readers_padding);
       stage.plain = schedule_.is_plain(int(i));
+      if (source >= 0 && schedule_.is_folded(source)) stage.folds = source;
       most_channels = std::max(most_channels, stage.channels());
       sizes.push_back({stage.epilogue.value.size, stage.epilogue.pooled.size,
                        stage.epilogue.output.size, stage.input.size,
@@ -203,6 +208,11 @@ class Network {
     return memory;
   }
 
+  // The batch norm that stage i's convolution takes in, or null.
+  BatchNorm* folded(int i) {
+    return stages_[i].folds < 0 ? nullptr : &stages_[stages_[i].folds].norm;
+  }
+
   int valid(int tile) const { return int(std::min<int64_t>(kTile, count_ - int64_t(tile) * kTile)); }
   static double values_of(const Stage& stage, int64_t images) {
     return double(images) * stage.spec.value.height * stage.spec.value.width;
@@ -218,6 +228,12 @@ class Network {
   }
 
   // ---- forward -----------------------------------------------------------------------------
+
+  // Once the batch norm of the stages read is known.
+  void pack_weights(int i, const LanesTensors* tensors) {
+    Stage& stage = stages_[i];
+    if (stage.convolves()) pack(stage, tensors[stage.spec.convolution], folded(i));
+  }
 
   void finish_statistics(Stage& stage, const LanesTensors* tensors) {
     TileCounts counts{values_of(stage, count_), {}};
@@ -238,7 +254,8 @@ class Network {
     const float lower = stage.spec.relu_before ? 0.0f : kNoBound;
     std::fill(sums, sums + stage.channels(), ChannelSums{});
     if (stage.convolves()) {
-      const float* bias = tensors[stage.spec.convolution].bias;
+      const float* bias =
+          stage.folds < 0 ? tensors[stage.spec.convolution].bias : stage.bias.data();
       stage.convolution.run(inputs[0], stage.packed.data(), bias ? bias : zeros_.data(), lower,
                             value, smooth ? nullptr : sums, valid(tile), thread.scratch.data());
       if (!smooth) return;
@@ -264,6 +281,7 @@ class Network {
   void forward_kept(const LanesTensors* tensors, const float* images, float* logits) {
     const int last = int(stages_.size()) - 1;
     for (const Schedule::Run& run : schedule_.forward) {
+      for (int i : run) pack_weights(i, tensors);
       each_tile([&](int tile, int thread) {
         for (int i : run) {
           if (i == 0) spread(images, image_, true, tile, valid(tile), image(tile));
@@ -299,6 +317,7 @@ class Network {
   // Without batch statistics nothing ties the tiles together: each runs through the whole network.
   void forward_streamed(const LanesTensors* tensors, const float* images, float* logits) {
     const int count = int(stages_.size());
+    for (int i = 0; i < count; ++i) pack_weights(i, tensors);
     each_tile([&](int tile, int number) {
       Thread& thread = threads_[number];
       const auto memory = [&](int i) {
@@ -325,7 +344,8 @@ class Network {
   // ---- backward ----------------------------------------------------------------------------
 
   static bool wants_weights(const Stage& stage, const LanesTensors* tensors) {
-    return stage.convolves() && tensors[stage.spec.convolution].weight_gradient;
+    const bool needed = stage.folds >= 0; // by the batch norm that the weights have taken in
+    return stage.convolves() && (needed || tensors[stage.spec.convolution].weight_gradient);
   }
 
   // With the gradient of stage i complete: its batch norm's sums, and its result again; where a

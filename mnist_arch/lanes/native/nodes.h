@@ -42,10 +42,8 @@ struct StageSpec {
     return before.layer >= 0 || after.layer >= 0 || !channel_dropouts.empty();
   }
   bool averages() const { return pool == kWholeAverage || pool == kAveragePool; }
-  // Whether its result is its value as it is.
-  bool is_plain() const {
-    return norm < 0 && activation == kLinear && pool == kNoPool && !has_dropout();
-  }
+  // Whether nothing follows but batch norm, if that.
+  bool is_bare() const { return activation == kLinear && pool == kNoPool && !has_dropout(); }
 };
 
 // Reads a table; throws std::invalid_argument for one that is not sound.

@@ -24,7 +24,8 @@ struct Contribution {
 };
 
 struct StagePlan {
-  int readers_padding = 0;  // what those who read its result need
+  std::vector<int> readers; // stages that read its result
+  int readers_padding = 0;  // what they need
   bool reads_plain = false; // of its first input: values as they are
   Contribution contributions[2];
   // Slots of one tile after the other; -1: none
@@ -59,9 +60,18 @@ class Schedule {
   int streamed_images = -1;
 
   int count() const { return int(specs_.size()); }
-  // Whether a stage's result is its value where it lies.
+  // Whether a stage's value is read where it lies: as it is, or its reader takes in its batch norm.
   bool is_plain(int stage) const {
-    return specs_[stage].is_plain() && plans[stage].readers_padding == 0;
+    const bool as_it_is = specs_[stage].norm < 0 && plans[stage].readers_padding == 0;
+    return specs_[stage].is_bare() && (as_it_is || is_folded(stage));
+  }
+  // Whether a stage's batch norm goes into the weights of the convolution that alone reads it. Padding
+  // must be none, for it has zeros where batch norm would have its shift.
+  bool is_folded(int stage) const {
+    const std::vector<int>& readers = plans[stage].readers;
+    if (specs_[stage].norm < 0 || !specs_[stage].is_bare() || readers.size() != 1) return false;
+    const StageSpec& reader = specs_[readers[0]];
+    return reader.convolution >= 0 && reader.padding == 0;
   }
 
   // With the sizes of all stages and of the images: the slots.
@@ -85,6 +95,7 @@ class Schedule {
       int& padding = input < 0 ? images_padding : plans[input].readers_padding;
       padding = std::max(padding, specs_[stage].padding);
       if (input < 0) last_reader_of_images = stage;
+      else plans[input].readers.push_back(stage);
     }
   }
 

@@ -24,7 +24,9 @@ struct Stage {
   BatchNorm norm;
   std::vector<ChannelDropout> channel_dropouts;
   std::vector<float> packed, packed_inverse;
-  bool plain = false;
+  std::vector<float> weights, bias; // with a folded batch norm: weights without it, bias with it
+  bool plain = false;               // see `Schedule::is_plain`
+  int folds = -1;                   // the stage whose batch norm its convolution takes in
   bool all_tiles = false; // whether the weights' gradient is taken over all tiles at once
 
   // Per tile, so that sums can be added up in tile order:
@@ -84,20 +86,60 @@ inline void build(Stage& stage, const StageSpec& spec, const Layout& input, int 
   stage.packed_inverse.resize(stage.inverse.packed());
 }
 
-// Packs the weights (for the backward pass too: it must use those of the forward pass).
+// Before a forward pass. Packs the weights for the way back: it must use those of the forward pass.
 inline void prepare(Stage& stage, const LanesTensors* tensors, bool use_batch, bool keep) {
-  if (stage.convolves()) {
-    const float* weight = tensors[stage.spec.convolution].weight;
-    stage.convolution.pack(weight, false, stage.packed.data());
-    if (keep && stage.spec.inputs[0] >= 0)
-      stage.inverse.pack(weight, true, stage.packed_inverse.data());
-  }
+  if (stage.convolves() && keep && stage.spec.inputs[0] >= 0)
+    stage.inverse.pack(tensors[stage.spec.convolution].weight, true, stage.packed_inverse.data());
   Epilogue& epilogue = stage.epilogue;
   epilogue.gain = 1;
   epilogue.before = element_dropout(stage.spec.before, epilogue.gain);
   epilogue.after = element_dropout(stage.spec.after, epilogue.gain);
   if (!use_batch) epilogue.gain = 1;
   stage.norm.prepare(stage.norm.present ? tensors + stage.spec.norm : nullptr, use_batch);
+}
+
+// Calls visit(output, input, weight) for every weight of a stage's convolution.
+template <class Visit>
+void each_weight(const StageSpec& spec, const Visit& visit) {
+  const int inputs = spec.input.channels / spec.groups, outputs = spec.value.channels / spec.groups;
+  const int taps = spec.kernel * spec.kernel;
+  long weight = 0;
+  for (int output = 0; output < spec.value.channels; ++output)
+    for (int input = 0; input < inputs; ++input)
+      for (int tap = 0; tap < taps; ++tap) visit(output, output / outputs * inputs + input, weight++);
+}
+
+// Packs the weights for the forward pass, with the batch norm that they take in: a convolution of
+// scale * x + shift is one of x with weights times scale, and a bias.
+inline void pack(Stage& stage, const LanesTensors& tensors, const BatchNorm* folded) {
+  if (!folded) return stage.convolution.pack(tensors.weight, false, stage.packed.data());
+  stage.weights.assign(tensors.weight, tensors.weight + stage.weight_gradient.weights());
+  std::vector<float> scaled = stage.weights;
+  std::vector<double> bias(stage.channels(), 0.0);
+  if (tensors.bias) bias.assign(tensors.bias, tensors.bias + stage.channels());
+  each_weight(stage.spec, [&](int output, int input, long weight) {
+    scaled[weight] *= folded->scale[input];
+    bias[output] += double(stage.weights[weight]) * folded->shift[input];
+  });
+  stage.bias.assign(bias.begin(), bias.end());
+  stage.convolution.pack(scaled.data(), false, stage.packed.data());
+}
+
+// From the gradients of weights that a batch norm was taken into to those without, and to the sums
+// that its own gradient needs. With x the values read, y = scale * x + shift, and g the gradients of
+// the convolution's results (of output o, of which x's input channel and the tap say where):
+// sum(g y) = scale * sum(g x) + shift * sum(g), and of y's gradients, each a sum of weights times g,
+// the sum is sum(weight * sum(g)), and that times x is sum(weight * sum(g x)).
+inline void unfold(Stage& stage, BatchNorm& folded, const std::vector<double>& totals) {
+  double* sums = folded.gradient_sums.data(); // all in one, as if there were one tile
+  std::fill(sums, sums + 2 * folded.channels, 0.0);
+  each_weight(stage.spec, [&](int output, int input, long weight) {
+    float& gradient = stage.weight_sums[weight];
+    sums[2 * input] += stage.weights[weight] * totals[output];
+    sums[2 * input + 1] += double(stage.weights[weight]) *
+                           (gradient - double(folded.mean[input]) * totals[output]);
+    gradient = float(folded.scale[input] * double(gradient) + folded.shift[input] * totals[output]);
+  });
 }
 
 // The dropout of whole channels: a factor for each channel and image of a tile.
@@ -116,26 +158,30 @@ inline void draw_factors(Stage& stage, uint64_t seed, int tile) {
     }
 }
 
-// The gradients of a convolution's weights and bias: the sums of all tiles.
-inline void write_gradients(const Stage& stage, const LanesTensors& tensors, int tiles, bool use_batch) {
-  if (tensors.weight_gradient) {
+// The gradients of a convolution's weights and bias: the sums of all tiles. `folded`: the batch norm
+// that the weights have taken in, or null.
+inline void write_gradients(Stage& stage, const LanesTensors& tensors, int tiles, bool use_batch,
+                            BatchNorm* folded) {
+  std::vector<double> totals(stage.channels(), 0.0);
+  for (int tile = 0; tile < tiles; ++tile)
+    for (int channel = 0; channel < stage.channels(); ++channel)
+      totals[channel] += stage.bias_sums[size_t(tile) * stage.channels() + channel];
+  if (tensors.weight_gradient || folded) {
     const long count = stage.weight_gradient.weights();
-    std::memcpy(tensors.weight_gradient, stage.weight_sums.data(), count * sizeof(float));
     for (int tile = 1; tile < (stage.all_tiles ? 1 : tiles); ++tile) {
       const float* sums = &stage.weight_sums[size_t(tile) * count];
-      for (long weight = 0; weight < count; ++weight) tensors.weight_gradient[weight] += sums[weight];
+      for (long weight = 0; weight < count; ++weight) stage.weight_sums[weight] += sums[weight];
     }
+    if (folded) unfold(stage, *folded, totals);
+    if (tensors.weight_gradient)
+      std::memcpy(tensors.weight_gradient, stage.weight_sums.data(), count * sizeof(float));
   }
   if (!tensors.bias_gradient) return;
   // Batch norm takes away any constant: a bias right before it has no gradient at all.
   const bool is_before = stage.spec.relu_before || stage.spec.smooth_before;
   const bool cancelled = stage.norm.present && use_batch && !is_before;
-  for (int channel = 0; channel < stage.channels(); ++channel) {
-    double total = 0;
-    for (int tile = 0; tile < tiles; ++tile)
-      total += stage.bias_sums[size_t(tile) * stage.channels() + channel];
-    tensors.bias_gradient[channel] = cancelled ? 0.0f : float(total);
-  }
+  for (int channel = 0; channel < stage.channels(); ++channel)
+    tensors.bias_gradient[channel] = cancelled ? 0.0f : float(totals[channel]);
 }
 
 } // namespace
