@@ -39,6 +39,7 @@ from benchmarks.trainings import Training, train_all
 from mnist_arch.design import Design
 from mnist_arch.errors import UserError
 from mnist_arch.recipe import RECIPES
+from search.formats import counted
 from search.pages.answers import full
 from search.seeds import confirmation_seed
 from search.statistics.confidence import Comparison, compare
@@ -207,8 +208,8 @@ def table(found: Sequence[Front], sizes: Sequence[int], runs: Runs | None = None
     """The comparison: a line a study, and the difference; on fresh seeds where `runs` are given."""
     judged = "best validation accuracy, % (parameters), of designs trained in full"
     if runs:
-        seeds = len(next(iter(runs.values())))
-        judged = f"the same designs on {seeds} fresh seeds: mean test accuracy, % (parameters)"
+        seeds = counted(len(next(iter(runs.values()))), "fresh seed")
+        judged = f"the same designs on {seeds}: mean test accuracy, % (parameters)"
     made = Table(title=judged)
     for heading in ("study", "goal"):
         made.add_column(heading, no_wrap=True)
