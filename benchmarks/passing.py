@@ -37,6 +37,7 @@ from benchmarks.fronts import epochs_of
 from mnist_arch.errors import UserError
 from search.loop.proposals import space_of
 from search.pages.answers import full
+from search.tables.answers import in_order_of
 from search.tables.files import StudyTables, read_study
 
 DRAWS = 10_000
@@ -65,14 +66,19 @@ class Found:
 
 
 def found(study: StudyTables) -> Found:
-    """Count a search's own passing designs, those that it began with left out."""
+    """Count a search's own passing designs; raises `UserError` where it trained none of its own."""
     begun = len(space_of(study.config).starts()) + len(study.config.designs)
     epochs, whole = epochs_of(study), full(study)
-    whole = whole[whole["trial"] >= begun]
+    epochs, whole = epochs[epochs.index >= begun], whole[whole["trial"] >= begun]
+    if epochs.empty:
+        raise UserError(
+            f"{study.folder} trained only the {begun} designs that it began with; give a study "
+            "with a larger --trials"
+        )
     passing = whole[whole["state"] == "passed"]
     sizes = passing["parameters"]
     return Found(
-        study.name, float(epochs[epochs.index >= begun].sum()), len(passing),
+        study.name, float(epochs.sum()), len(passing),
         None if sizes.empty else int(sizes.min()), _again(study, whole),
     )  # fmt: skip
 
@@ -81,8 +87,8 @@ def _again(study: StudyTables, whole: pd.DataFrame) -> float | None:
     finalists = study.tables.get("finalists")
     if finalists is None or whole.empty:
         return None
-    best = whole.sort_values(["validation_accuracy", "parameters"], ascending=[False, True])
-    judged = finalists[finalists["trial"] == best["trial"].iloc[0]]["test_accuracy"].dropna()
+    best = in_order_of(whole, "most accurate")["trial"].iloc[0]
+    judged = finalists[finalists["trial"] == best]["test_accuracy"].dropna()
     return None if judged.empty else float(judged.iloc[0])
 
 
@@ -214,8 +220,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         studies = [read_study(folder) for folder in options.folders]
-        target = studies[0].config.rules.target
-        beside = read_random(options.random, target)
+        targets = sorted({study.config.rules.target for study in studies})
+        if len(targets) > 1:
+            raise UserError(
+                f"these studies have the targets {', '.join(f'{target:g}' for target in targets)}; "
+                "give studies of one target"
+            )
+        beside = read_random(options.random, targets[0])
         searches = [found(study) for study in studies]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

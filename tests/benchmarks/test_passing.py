@@ -78,6 +78,11 @@ def test_a_search_without_passing_designs_or_confirmation_has_neither() -> None:
     assert (counted.passing, counted.smallest, counted.again) == (0, None, None)
 
 
+def test_a_study_of_nothing_but_first_proposals_is_refused() -> None:
+    with pytest.raises(UserError, match=f"trained only the {STARTS} designs that it began with"):
+        found(study())
+
+
 def random_designs(first: Sequence[float], second: Sequence[float], passing: int) -> Random:
     return Random(np.array(first), np.array(second), passing)
 
@@ -161,6 +166,18 @@ def test_the_table_has_a_line_for_each_and_the_ratio() -> None:
 def test_the_command_compares_a_committed_search(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["results/again-0", "--random", "results/table"]) == 0
     assert "again-0" in capsys.readouterr().out
+
+
+def test_studies_of_unlike_targets_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = study(*OWN)
+    rules = replace(other.config.rules, target=0.99)
+    other = replace(other, config=replace(other.config, rules=rules))
+    both = [study(*OWN), other]
+    monkeypatch.setattr("benchmarks.passing.read_study", lambda folder: both[int(str(folder))])
+    assert main(["0", "1", "--random", "results/table"]) == 2
+    assert "have the targets 0.99, 0.994; give studies of one target" in capsys.readouterr().err
 
 
 def test_what_is_no_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
